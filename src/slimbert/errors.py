@@ -10,13 +10,14 @@ class SlimbertError(Exception):
 class InputError(SlimbertError, ValueError):
     """Bad usage or data: `place: problem; remedy`. Exit code 2.
 
-    place: file:line, key path or option; problem: what is wrong, with the value; remedy: what to do.
+    place: file:line, key path or option; problem: what is wrong, with the value; remedy: what to do (empty when
+    the problem already says it).
     """
 
     exit_code = 2
 
-    def __init__(self, place: object, problem: str, remedy: str):
-        super().__init__(f"{place}: {problem}; {remedy}")
+    def __init__(self, place: object, problem: str, remedy: str = ""):
+        super().__init__(f"{place}: {problem}; {remedy}" if remedy else f"{place}: {problem}")
         self.place, self.problem, self.remedy = str(place), problem, remedy
 
 

@@ -1,0 +1,17 @@
+"""Encoders, heads and models: built from configs, saved as folders, transformed into other models."""
+
+from .encoder import Encoder, EncoderConfig
+from .model import Model, ModelConfig, SpecialTokens, fresh, skeleton, with_dropout
+from .transform import extract
+
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "Model",
+    "ModelConfig",
+    "SpecialTokens",
+    "extract",
+    "fresh",
+    "skeleton",
+    "with_dropout",
+]

@@ -1,0 +1,121 @@
+"""Heads: encoded states to answers.
+
+A head is called with the State of the rows it shall answer for, and the token table of the embedding (a tied decoder
+owns no copy of it).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import NormConfig, kind
+from ..errors import InputError
+from ..parts.activation import Activation, activation
+from ..parts.norm import LayerNormConfig
+from ..state import State
+
+Pool = Literal["cls", "mean"]
+
+
+@kind("masked_lm", role="head")
+class MaskedLmConfig:
+    """`tied`: the decoder is the token table of the embedding."""
+
+    act: Activation = "gelu"
+    norm: NormConfig = LayerNormConfig()
+    tied: bool = True
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "MaskedLm":
+        return MaskedLm(self, dim, vocab, width)
+
+
+class MaskedLm(nn.Module):
+    """State of rows [B, K, dim] -> logits [B, K, V]: norm(act(dense x)) table' + bias. Devlin et al. 2018, arXiv:1810.04805.
+
+    dim * width + width * V multiply-adds per row.
+    """
+
+    def __init__(self, config: MaskedLmConfig, dim: int, vocab: int, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, width)
+        self.act = activation(config.act)
+        self.norm = config.norm.build(width)
+        self.decoder = None if config.tied else nn.Linear(width, vocab, bias=False)
+        self.bias = nn.Parameter(torch.empty(vocab))
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.bias)
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        x = self.norm(self.act(self.dense(state.x)))
+        return functional.linear(x, table if self.decoder is None else self.decoder.weight, self.bias)
+
+
+@kind("sequence", role="head")
+class SequenceConfig:
+    """One label per text or pair. `hidden`: activation of a dense layer before the classes (BERT's pooler: tanh); None: none."""
+
+    labels: tuple[str, ...]
+    pool: Pool = "cls"
+    hidden: Activation | None = "tanh"
+    dropout: float = 0.0
+
+    def check(self, path: str) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", "name two or more, each once")
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "Sequence":
+        return Sequence(self, dim)
+
+
+class Sequence(nn.Module):
+    """State [B, S, dim] -> logits [B, C]; dim^2 + dim * C multiply-adds per text."""
+
+    def __init__(self, config: SequenceConfig, dim: int) -> None:
+        super().__init__()
+        self.pool = config.pool
+        self.dense = nn.Linear(dim, dim) if config.hidden else None
+        self.act = activation(config.hidden) if config.hidden else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.classes = nn.Linear(dim, len(config.labels))
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        x = pooled(state, self.pool)
+        if self.dense is not None and self.act is not None:
+            x = self.act(self.dense(x))
+        return self.classes(self.dropout(x))
+
+
+@kind("embed", role="head")
+class EmbedConfig:
+    """One vector per text, of length 1 where `normalise`."""
+
+    pool: Pool = "mean"
+    normalise: bool = True
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "Embed":
+        return Embed(self)
+
+
+class Embed(nn.Module):
+    """State [B, S, dim] -> vectors [B, dim]; no multiply-adds that count."""
+
+    def __init__(self, config: EmbedConfig) -> None:
+        super().__init__()
+        self.pool, self.normalise = config.pool, config.normalise
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        x = pooled(state, self.pool)
+        return functional.normalize(x, dim=-1) if self.normalise else x
+
+
+def pooled(state: State, pool: Pool) -> Tensor:
+    """One vector per row of the batch [B, dim]: the first token, or the mean of the real ones."""
+    if pool == "cls":
+        return state.x[:, 0]
+    if state.mask is None:
+        return state.x.mean(dim=1)
+    real = state.mask.unsqueeze(-1).to(state.x.dtype)
+    return (state.x * real).sum(dim=1) / real.sum(dim=1)

@@ -1,0 +1,110 @@
+"""A Model: an encoder, a head, and the config that rebuilds both. The unit that is saved, transformed, exported, served."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import HeadConfig, kind
+from ..parts.initial import initialise_all
+from ..state import Encoded, State, pick
+from .encoder import EncoderConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpecialTokens:
+    """Ids of the tokens that have a role; None where a tokenizer has none."""
+
+    pad: int = 0
+    unk: int | None = 100
+    cls: int | None = 101
+    sep: int | None = 102
+    mask: int | None = 103
+
+
+@kind("model", role="model")
+class ModelConfig:
+    """`head` None: a bare encoder, whose answer is its states."""
+
+    encoder: EncoderConfig
+    head: HeadConfig | None = None
+    special: SpecialTokens | None = None
+
+    def build(self) -> "Model":
+        if hasattr(self.head, "check"):
+            self.head.check("config.head")
+        return Model(self)
+
+
+class Model(nn.Module):
+    """Token ids [B, S] -> the head's answer, or the State's x [B, S, dim] where there is no head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = config.encoder.build()
+        table = self.encoder.embedding.token.weight
+        vocab, width = table.shape
+        self.head = config.head and config.head.build(config.encoder.dim, vocab=vocab, width=width)
+        if self.head is not None and not table.is_meta:
+            with torch.no_grad():
+                initialise_all(self.head, config.encoder.init_std)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        mask: Tensor | None = None,
+        types: Tensor | None = None,
+        segments: Tensor | None = None,
+        select: Tensor | None = None,
+    ) -> Tensor:
+        encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select)
+        return encoded.state.x if self.head is None else self.answer(encoded.state)
+
+    def answer(self, state: State) -> Tensor:
+        """What the head says of a state."""
+        return self.head(state, self.encoder.embedding.token.weight)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Fresh weights, everywhere; the same for the same generator state."""
+        initialise_all(self, self.config.encoder.init_std, generator)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.embedding.token.weight.device
+
+
+def fresh(config: ModelConfig, seed: int) -> Model:
+    """A model with weights drawn from `seed`, built without touching torch's global generator."""
+    with torch.device("meta"):
+        model = config.build()
+    model = model.to_empty(device="cpu")
+    model.reset_parameters(torch.Generator().manual_seed(seed))
+    return model
+
+
+def skeleton(config: ModelConfig) -> Model:
+    """The model's modules on the meta device, without memory, to be called with given parameters."""
+    with torch.device("meta"):
+        return config.build()
+
+
+def with_dropout(config: Any, rate: float) -> Any:
+    """The config with every dropout set to `rate`."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        values = {
+            f.name: rate if f.name == "dropout" else with_dropout(getattr(config, f.name), rate)
+            for f in dataclasses.fields(config)
+        }
+        return dataclasses.replace(config, **values)
+    return tuple(with_dropout(item, rate) for item in config) if isinstance(config, tuple) else config
+
+
+def rows_at(encoded: Encoded, positions: Tensor) -> State:
+    """The state of the rows at `positions` [B, K] of the full sequence, where nothing was narrowed."""
+    state = encoded.state
+    mask = None if state.mask is None else state.mask.gather(1, positions)
+    return state._replace(x=pick(state.x, positions), mask=mask, index=positions)

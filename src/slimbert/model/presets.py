@@ -1,0 +1,154 @@
+"""What exists: encoders by name, and by the notation of NarrowBERT for the order of sublayers.
+
+bert_tiny ... bert_large: the sizes of Turc et al. 2019, arXiv:1908.08962 and Devlin et al. 2018, arXiv:1810.04805: width,
+layers, width / 64 heads of 64, hidden 4 x width. Dropout is 0 (pretraining); fine-tuning sets its own.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..config import MixerConfig, StepConfig, dump, merge, sugar
+from ..errors import InputError
+from ..parts.attention import AttentionConfig
+from ..parts.embedding import AbsoluteConfig
+from ..parts.mlp import MlpConfig
+from ..parts.narrow import NarrowConfig
+from ..parts.residual import LayerConfig
+from .encoder import EncoderConfig
+
+PRESETS: dict[str, Callable[[], EncoderConfig]] = {}
+
+
+def preset(function: Callable[[], EncoderConfig]) -> Callable[[], EncoderConfig]:
+    """Register an encoder under the name of the function that makes it."""
+    PRESETS[function.__name__] = function
+    return function
+
+
+def bert(*, layers: int, dim: int) -> EncoderConfig:
+    """BERT of any size with heads of 64: Devlin et al. 2018, arXiv:1810.04805."""
+    return from_pattern(f"{layers}{{sf}}", dim=dim)
+
+
+@preset
+def bert_tiny() -> EncoderConfig:
+    """2 layers of width 128: Turc et al. 2019, arXiv:1908.08962."""
+    return bert(layers=2, dim=128)
+
+
+@preset
+def bert_mini() -> EncoderConfig:
+    """4 layers of width 256: Turc et al. 2019, arXiv:1908.08962."""
+    return bert(layers=4, dim=256)
+
+
+@preset
+def bert_small() -> EncoderConfig:
+    """4 layers of width 512: Turc et al. 2019, arXiv:1908.08962."""
+    return bert(layers=4, dim=512)
+
+
+@preset
+def bert_medium() -> EncoderConfig:
+    """8 layers of width 512: Turc et al. 2019, arXiv:1908.08962."""
+    return bert(layers=8, dim=512)
+
+
+@preset
+def bert_base() -> EncoderConfig:
+    """12 layers of width 768: Devlin et al. 2018, arXiv:1810.04805."""
+    return bert(layers=12, dim=768)
+
+
+@preset
+def bert_large() -> EncoderConfig:
+    """24 layers of width 1024: Devlin et al. 2018, arXiv:1810.04805."""
+    return bert(layers=24, dim=1024)
+
+
+@preset
+def bert_deep_small() -> EncoderConfig:
+    """12 layers of width 256: the shape of our benchmarks, not of a paper."""
+    return bert(layers=12, dim=256)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a pattern needs to know to make its mixers."""
+
+    dim: int = 256
+    head_dim: int = 64
+    hidden: int = 0  # 0: 4 x dim
+    vocab: int = 30522
+    max_len: int = 512
+
+
+# One letter is one kind of mixer. NarrowBERT: Li et al. 2023, arXiv:2301.04761.
+LETTERS: dict[str, Callable[[Sizes], MixerConfig]] = {
+    "s": lambda sizes: AttentionConfig(heads=max(1, sizes.dim // sizes.head_dim), head_dim=sizes.head_dim),
+    "f": lambda sizes: MlpConfig(hidden=sizes.hidden or 4 * sizes.dim),
+}
+ITEM = re.compile(r"(\d*)(?:\{([a-z]+)\}|([a-z]+))")
+
+
+def from_pattern(
+    text: str, *, dim: int = 256, head_dim: int = 64, hidden: int | None = None, vocab: int = 30522, max_len: int = 512
+) -> EncoderConfig:
+    """An encoder in the notation `part [":" part]`, part = item {"," item}, item = [count] letters or [count]{letters}.
+
+    Each item is a layer, repeated `count` times; ":" narrows, with memory where what follows reads other positions.
+    """
+    sizes = Sizes(dim=dim, head_dim=head_dim, hidden=hidden or 0, vocab=vocab, max_len=max_len)
+    if dim % head_dim and dim > head_dim:
+        raise InputError("head_dim", f"{head_dim} does not divide the width {dim}", "--set head_dim=... that does")
+    sides = [_layers(part, text, sizes) for part in text.replace(" ", "").split(":")]
+    if len(sides) > 2:
+        raise InputError(f"pattern {text!r}", "more than one ':'", "narrow once")
+    layers = sides[0]
+    if len(sides) == 2:
+        reads = any(getattr(m, "mixes_tokens", False) for step in sides[1] for m in getattr(step, "mix", ()))
+        layers = (*sides[0], NarrowConfig(memory=reads), *sides[1])
+    return EncoderConfig(dim=dim, embedding=AbsoluteConfig(vocab=vocab, max_len=max_len), layers=layers)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` is meant as a pattern: it has a brace, a colon, or only counts and known letters."""
+    return bool(re.search(r"[{}:]", text)) or bool(re.fullmatch(rf"[\d,{''.join(LETTERS)}]+", text))
+
+
+def _layers(part: str, text: str, sizes: Sizes) -> tuple[StepConfig, ...]:
+    layers: list[StepConfig] = []
+    for item in part.split(","):
+        found = ITEM.fullmatch(item)
+        if not found:
+            raise InputError(f"pattern {text!r}", f"cannot read {item!r}", "write e.g. 12{sf} or 2{sf}:10{sf}")
+        letters = found[2] or found[3]
+        for letter in letters:
+            if letter not in LETTERS:
+                raise InputError(f"pattern {text!r}", f"no mixer has the letter {letter!r}", f"known: {', '.join(LETTERS)}")
+        count = int(found[1] or 1)
+        if not 1 <= count <= 1000:
+            raise InputError(f"pattern {text!r}", f"{count} layers", "repeat 1 to 1000 times")
+        layers += [LayerConfig(mix=tuple(LETTERS[letter](sizes) for letter in letters))] * count
+    return tuple(layers)
+
+
+@sugar("preset")
+def _preset(data: dict[str, Any], path: str) -> dict[str, Any]:
+    name = data["preset"]
+    if name not in PRESETS:
+        raise InputError(path, f"no preset is called {name!r}", f"known: {', '.join(PRESETS)}")
+    return merge(dump(PRESETS[name]()), {k: v for k, v in data.items() if k != "preset"})
+
+
+@sugar("pattern")
+def _pattern(data: dict[str, Any], path: str) -> dict[str, Any]:
+    names = ("dim", "head_dim", "hidden", "vocab", "max_len")
+    sizes = {name: data[name] for name in names if name in data}
+    rest = {k: v for k, v in data.items() if k not in (*names, "pattern")}
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{path.rpartition('.')[0]}.{name}", f"{value!r} is not a size", "give a whole number")
+    return merge(dump(from_pattern(str(data["pattern"]), **sizes)), rest)

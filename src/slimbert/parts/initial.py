@@ -1,0 +1,29 @@
+"""Fresh weights: what every part is filled with before training.
+
+Linear maps and embeddings are normal with the standard deviation of the encoder's config (BERT: 0.02, Devlin et al. 2018,
+arXiv:1810.04805, the published code), biases are zero, norms are the identity. torch's own defaults train badly here.
+Parts that own raw parameters or buffers fill all of them in `reset_parameters()`.
+"""
+
+import torch
+from torch import nn
+
+from .linear import GroupedLinear
+
+
+def initialise(module: nn.Module, std: float, generator: torch.Generator | None = None) -> None:
+    """Fill what `module` itself owns (not its children)."""
+    if isinstance(module, nn.Linear | GroupedLinear):
+        nn.init.normal_(module.weight, std=std, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=std, generator=generator)
+    elif any(True for _ in module.parameters(recurse=False)) or any(True for _ in module.buffers(recurse=False)):
+        module.reset_parameters()  # type: ignore[operator]
+
+
+def initialise_all(module: nn.Module, std: float, generator: torch.Generator | None = None) -> None:
+    """Fill a module and all below it."""
+    for child in module.modules():
+        initialise(child, std, generator)

@@ -1,0 +1,53 @@
+"""Linear maps beside the plain one: grouped, and several fused into one product.
+
+Grouped: y_g = x_g W_g for the g-th of G slices of x; 1/G of the weights and products of a full map. Used by ConvBERT
+(Jiang et al. 2020, arXiv:2008.02496) and GroupBERT (Chelombiev et al. 2021, arXiv:2106.05822).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class GroupedLinear(nn.Module):
+    """[..., inputs] -> [..., outputs]; inputs * outputs / groups multiply-adds per row; weight [G, inputs/G, outputs/G]."""
+
+    def __init__(self, inputs: int, outputs: int, *, groups: int, bias: bool = True) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(groups, inputs // groups, outputs // groups))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, self.groups, self.weight.shape[1]).transpose(0, 1)  # [G, rows, inputs/G], a view
+        y = torch.bmm(rows, self.weight).transpose(0, 1).reshape(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}, shape={tuple(self.weight.shape)}"
+
+
+class Fused(nn.Linear):
+    """Several linear maps of one input as one product; `sizes` are their output widths."""
+
+    def __init__(self, inputs: int, sizes: Sequence[int], *, bias: bool = True) -> None:
+        super().__init__(inputs, sum(sizes), bias=bias)
+        self.sizes = tuple(sizes)
+
+    def maps(self, x: Tensor, first: int = 0, last: int | None = None) -> tuple[Tensor, ...]:
+        """The outputs of maps first..last (exclusive) for x [..., inputs], one tensor each."""
+        last = len(self.sizes) if last is None else last
+        if last - first == len(self.sizes):
+            return torch.split(self(x), self.sizes, dim=-1)
+        start, stop = sum(self.sizes[:first]), sum(self.sizes[:last])
+        bias = None if self.bias is None else self.bias[start:stop]
+        return torch.split(functional.linear(x, self.weight[start:stop], bias), self.sizes[first:last], dim=-1)
+
+
+def linear(inputs: int, outputs: int, *, groups: int = 1, bias: bool = True) -> nn.Linear | GroupedLinear:
+    """A plain map, or a grouped one where groups > 1."""
+    if groups == 1:
+        return nn.Linear(inputs, outputs, bias=bias)
+    return GroupedLinear(inputs, outputs, groups=groups, bias=bias)

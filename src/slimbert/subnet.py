@@ -1,0 +1,221 @@
+"""Named axes: what the rows of every parameter mean, and how to keep, reorder or scale some of them.
+
+A mixer's config names its axes, `axes = {"head": ("heads", "head_dim")}`: the field that counts the units and the rows of
+one unit (a field or a number; a third entry lists fields that split the units into groups). Its module names the axes of
+every parameter, dimension by dimension: `axes = {"out.weight": ("dim", "head")}`. In one dimension
+
+    "head"            the units one after the other
+    "head|conv_head"  two axes side by side: a fused or concatenated projection
+    "~head"           the kept units first, none dropped: rows that other units read too
+    "*hidden"         the groups of the axis "hidden", whose units within a group stand in another dimension
+    "dim", None       the width of the encoder, or nothing that is ever cut
+
+and `sinks = {"head": "out.weight"}` names the parameter through which all that a unit does leaves the mixer: scaling its
+rows there is gating the unit. Cutting, permuting and gating follow from these declarations and work on plain tensors, so
+they are differentiable.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Subnet:
+    """Units kept (in their new order) per axis, keyed `layers.3.0.head`, and the layers kept; what is not named stays."""
+
+    units: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    layers: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, units: Mapping[str, Iterable[int]], *, layers: Iterable[int] | None = None) -> "Subnet":
+        """A Subnet from a mapping of axis key to kept units."""
+        kept = tuple(sorted((key, tuple(int(u) for u in which)) for key, which in units.items()))
+        return cls(kept, None if layers is None else tuple(layers))
+
+
+class Axis(NamedTuple):
+    """One axis of one mixer: its number of units, the rows of a unit, the groups that the units are split into."""
+
+    field: str
+    units: int
+    rows: int
+    groups: int
+
+
+class Part(NamedTuple):
+    """A stretch of one dimension: its axis (None: fixed rows), and whether unkept units follow the kept ones."""
+
+    axis: str | None
+    reorder: bool
+
+
+def axes_of(config: Any) -> dict[str, Axis]:
+    """The axes of one mixer, from its config."""
+    found = {}
+    for name, (field, rows, *split) in getattr(config, "axes", {}).items():
+        count = rows if isinstance(rows, int) else getattr(config, rows)
+        groups = math.lcm(*(getattr(config, f) for f in split))
+        found[name] = Axis(field, getattr(config, field), count, groups)
+    return found
+
+
+def axes_of_encoder(config: Any) -> dict[str, Axis]:
+    """Every axis of an encoder, keyed `layers.3.0.head`: layer, place in its mix, name."""
+    return {
+        f"layers.{i}.{j}.{name}": axis
+        for i, layer in enumerate(config.layers)
+        for j, mixer in enumerate(getattr(layer, "mix", ()))
+        for name, axis in axes_of(mixer).items()
+    }
+
+
+def keep(axis: Axis, units: Iterable[int], key: str) -> tuple[int, ...]:
+    """The kept units in an order that fits the groups. Raises InputError where they do not."""
+    kept = tuple(units)
+    if not kept or len(set(kept)) != len(kept) or min(kept) < 0 or max(kept) >= axis.units:
+        raise InputError(key, f"cannot keep units {kept} of {axis.units}", "name at least one unit, each once, from 0")
+    size = axis.units // axis.groups
+    ordered = sorted(kept, key=lambda unit: unit // size)  # stable: the given order within each group
+    counts = [sum(unit // size == g for unit in kept) for g in range(axis.groups)]
+    if len(set(counts)) > 1:
+        raise InputError(key, f"{counts} units kept in {axis.groups} groups", "keep equally many in each group")
+    return tuple(ordered)
+
+
+def shrink(config: Any, subnet: Subnet) -> Any:
+    """The config of an encoder cut to `subnet`."""
+    axes, units = axes_of_encoder(config), dict(subnet.units)
+    for key in units:
+        if key not in axes:
+            raise InputError(key, "this encoder has no such axis", f"it has {', '.join(axes) or 'none'}"[:200])
+    layers = []
+    for i in range(len(config.layers)) if subnet.layers is None else subnet.layers:
+        layer = config.layers[i]
+        mix = []
+        for j, mixer in enumerate(getattr(layer, "mix", ())):
+            sizes = {
+                axis.field: len(keep(axis, units[key], key))
+                for name, axis in axes_of(mixer).items()
+                if (key := f"layers.{i}.{j}.{name}") in units
+            }
+            mix.append(dataclasses.replace(mixer, **sizes))
+        layers.append(dataclasses.replace(layer, mix=tuple(mix)) if mix else layer)
+    return dataclasses.replace(config, layers=tuple(layers))
+
+
+class Plan:
+    """How each parameter of one encoder is laid out: made once from the module, used on any tensors of its names.
+
+    `prefix` is put before the encoder's own names ("encoder." for the parameters of a Model).
+    """
+
+    def __init__(self, encoder: nn.Module, *, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.axes = axes_of_encoder(encoder.config)
+        self.dims: dict[str, tuple[str, tuple[str | None, ...]]] = {}  # parameter -> (key of its mixer, its axes)
+        self.sinks: dict[str, str] = {}  # axis key -> parameter
+        for name, module in encoder.named_modules():
+            if name.endswith(".mixer"):
+                key = name.removesuffix(".mixer")
+                spec: Mapping[str, tuple[str | None, ...]] = getattr(module, "axes", {})
+                sinks: Mapping[str, str] = getattr(module, "sinks", {})
+                self.dims |= {f"{prefix}{name}.{own}": (key, dims) for own, dims in spec.items()}
+                self.sinks |= {f"{key}.{axis}": f"{prefix}{name}.{own}" for axis, own in sinks.items()}
+
+    def cut(self, params: Mapping[str, Tensor], subnet: Subnet) -> dict[str, Tensor]:
+        """The parameters of the encoder cut (or permuted) to `subnet`, under their names in the small encoder."""
+        units = {key: keep(self.axes[key], kept, key) for key, kept in subnet.units}
+        out = {}
+        for name, value in params.items():
+            key, dims = self.dims.get(name, ("", ()))
+            for d, spec in enumerate(dims):
+                if spec and not spec.startswith("*"):
+                    value = self._select(value, dims, d, self._rows(key, spec, value, dims, d, units))
+            out[name] = value
+        return out if subnet.layers is None else self._renumber(out, subnet.layers)
+
+    def gate(self, params: Mapping[str, Tensor], gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The parameters with every unit of the axes in `gates` (key -> [units]) scaled by its gate."""
+        out = dict(params)
+        for key, gate in gates.items():
+            name, axis = self.sinks[key], key.rpartition(".")[2]
+            owner, dims = self.dims[name]
+            d = next(i for i, spec in enumerate(dims) if spec and axis in spec.replace("~", "").split("|"))
+            value = out[name]
+            flat, back = _flatten(value, dims, d)
+            scales = []
+            for part, size, rows in self._parts(owner, dims[d] or "", flat.shape[-1]):
+                one = gate.repeat_interleave(rows) if part.axis == axis else gate.new_ones(size)
+                scales.append(one)
+            out[name] = back(flat * torch.cat(scales).to(value.dtype))
+        return out
+
+    def _parts(self, key: str, spec: str, size: int) -> list[tuple[Part, int, int]]:
+        """The stretches of one (flattened) dimension of `size`: (part, its size, rows of a unit)."""
+        parts = [Part(text.removeprefix("~"), text.startswith("~")) for text in spec.split("|")]
+        axes = [self.axes.get(f"{key}.{part.axis}") for part in parts]
+        if len(parts) == 1:
+            axis, part = axes[0], parts[0]
+            if axis is None:
+                return [(Part(None, False), size, 1)]
+            return [(part, size, axis.rows if part.reorder else size // axis.units)]
+        sizes = [0 if axis is None or part.reorder else axis.units * axis.rows for part, axis in zip(parts, axes, strict=True)]
+        open_parts = sizes.count(0)  # "~" parts and fixed rows share what the others leave
+        left = size - sum(sizes)
+        if left < 0 or (left % open_parts if open_parts else left):
+            raise ValueError(f"{key}: {spec!r} does not fill a dimension of {size}")
+        return [
+            (part if axis else Part(None, False), length or left // open_parts, axis.rows if axis else 1)
+            for part, axis, length in zip(parts, axes, sizes, strict=True)
+        ]
+
+    def _rows(
+        self, key: str, spec: str, value: Tensor, dims: tuple[str | None, ...], d: int, units: Mapping[str, tuple[int, ...]]
+    ) -> Tensor | None:
+        """The rows of dimension d to take, in order; None: all as they are."""
+        parts = self._parts(key, spec, _flatten(value, dims, d)[0].shape[-1])
+        if not any(f"{key}.{part.axis}" in units for part, _, _ in parts):
+            return None
+        taken, start = [], 0
+        for part, size, rows in parts:
+            kept = units.get(f"{key}.{part.axis}")
+            if kept is None:
+                taken.append(torch.arange(start, start + size))
+            else:
+                order = [*kept, *(u for u in range(size // rows) if u not in kept)] if part.reorder else list(kept)
+                taken.append((start + torch.tensor(order)[:, None] * rows + torch.arange(rows)).flatten())
+            start += size
+        return torch.cat(taken).to(value.device)
+
+    def _select(self, value: Tensor, dims: tuple[str | None, ...], d: int, rows: Tensor | None) -> Tensor:
+        if rows is None:
+            return value
+        flat, back = _flatten(value, dims, d)
+        return back(flat.index_select(-1, rows))
+
+    def _renumber(self, params: Mapping[str, Tensor], layers: tuple[int, ...]) -> dict[str, Tensor]:
+        head, place = f"{self.prefix}layers.", {str(old): new for new, old in enumerate(layers)}
+        out = {}
+        for name, value in params.items():
+            if not name.startswith(head):
+                out[name] = value
+            elif (number := name[len(head) :].partition("."))[0] in place:
+                out[f"{head}{place[number[0]]}.{number[2]}"] = value
+        return out
+
+
+def _flatten(value: Tensor, dims: tuple[str | None, ...], d: int) -> tuple[Tensor, Any]:
+    """The value with dimension d last (joined with the dimension of its groups), and the way back."""
+    star = next((i for i, spec in enumerate(dims) if spec == f"*{dims[d]}"), None)
+    if star is None:
+        return value.movedim(d, -1), lambda flat: flat.movedim(-1, d)
+    groups = value.shape[star]
+    joined = value.movedim((star, d), (-2, -1)).flatten(-2)
+    return joined, lambda flat: flat.unflatten(-1, (groups, -1)).movedim((-2, -1), (star, d))
