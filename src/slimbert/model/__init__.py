@@ -1,6 +1,7 @@
 """Encoders, heads and models: built from configs, saved as folders, transformed into other models."""
 
 from .encoder import Encoder, EncoderConfig
+from .folder import load_model, save_model
 from .model import Model, ModelConfig, SpecialTokens, fresh, skeleton, with_dropout
 from .transform import extract
 
@@ -12,6 +13,8 @@ __all__ = [
     "SpecialTokens",
     "extract",
     "fresh",
+    "load_model",
+    "save_model",
     "skeleton",
     "with_dropout",
 ]

@@ -1,0 +1,142 @@
+"""A model as a folder: config.json and model.safetensors, read by us and by transformers' AutoModel alike.
+
+config.json holds the complete config of the model and, beside it, the few names that transformers expects. The weights
+carry a hash of their bytes, so that a flipped bit is found; nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..config import dump, load
+from ..errors import InputError
+from .heads import SequenceConfig
+from .model import Model, ModelConfig, skeleton
+
+FORMAT = 1
+ARCHITECTURES = {"masked_lm": "SlimbertForMaskedLM", "sequence": "SlimbertForSequenceClassification"}
+
+
+def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | None = None) -> Path:
+    """Write `model` to `folder` (each file written aside, synced, renamed); `extra` are further keys of config.json."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_aside(path / "model.safetensors", save(tensors, metadata={"format": "pt", "sha256": digest(tensors)}))
+    text = json.dumps(describe(model.config) | dict(extra or {}), indent=2, ensure_ascii=False)
+    write_aside(path / "config.json", (text + "\n").encode())
+    return path
+
+
+def load_model(folder: str | Path, *, verify: bool = True) -> Model:
+    """The model of a folder, in float32 on the CPU, in evaluation mode.
+
+    Raises InputError where a file is missing, cut short, changed, or does not fit its config.
+    """
+    path = Path(folder)
+    config = load_config(path)
+    tensors = read_tensors(path / "model.safetensors", verify=verify)
+    model = skeleton(config).to_empty(device="cpu")
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != found:
+        name = next(iter(wanted.keys() ^ found.keys()), None) or next(n for n in wanted if wanted[n] != found[n])
+        problem = f"{name!r} is {found.get(name, 'missing')}, its config asks for {wanted.get(name, 'no such tensor')}"
+        raise InputError(path / "model.safetensors", problem, "write the folder again, or mend config.json")
+    model.load_state_dict(tensors, strict=True)
+    return model.eval()
+
+
+def load_config(folder: str | Path) -> ModelConfig:
+    """The ModelConfig that stands in a folder's config.json."""
+    path = Path(folder) / "config.json"
+    data = read_description(folder)
+    if data.get("format", FORMAT) != FORMAT:
+        raise InputError(path, f"format {data['format']!r}, this version reads {FORMAT}", "update slimbert")
+    return load(ModelConfig, data.get("model"), f"{path}: model")
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """All of config.json of a slimbert model folder."""
+    path = Path(folder) / "config.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remedy = "name a model or run folder" if Path(folder).is_dir() else "check the path"
+        raise InputError(folder, "no model here (config.json is missing)", remedy) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, f"not readable as JSON ({error})"[:200], "write the folder again") from None
+    if not isinstance(data, dict) or data.get("model_type") != "slimbert":
+        known = data.get("model_type") if isinstance(data, dict) else None
+        raise InputError(path, f"a model of type {known!r}, not slimbert", "read it with `slimbert convert`")
+    return data
+
+
+def describe(config: ModelConfig) -> dict[str, Any]:
+    """What config.json says: names for transformers first, then the complete config."""
+    encoder, labels = config.encoder, config.head.labels if isinstance(config.head, SequenceConfig) else ()
+    heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
+    out: dict[str, Any] = {
+        "model_type": "slimbert",
+        "architectures": [ARCHITECTURES.get(getattr(config.head, "kind", ""), "SlimbertModel")],
+        "format": FORMAT,
+        "hidden_size": encoder.dim,
+        "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
+        "num_attention_heads": max(heads, default=1),
+        "vocab_size": encoder.embedding.vocab,
+        "max_position_embeddings": encoder.embedding.max_len,
+        "dtype": "float32",
+    }
+    if config.special is not None:
+        out["pad_token_id"] = config.special.pad
+    if labels:
+        out["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        out["label2id"] = {label: i for i, label in enumerate(labels)}
+    return out | {"model": dump(config)}
+
+
+def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:
+    """Every tensor of a safetensors file; InputError where it is missing, cut short or changed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(path, "missing", "a model folder holds config.json and model.safetensors") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(path, f"cut short or not safetensors ({error})"[:200], "copy or write it again") from None
+    if verify and "sha256" in metadata and metadata["sha256"] != digest(tensors):
+        raise InputError(path, "its bytes are not those that were written", "copy or write it again")
+    return tensors
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, shapes, types and bytes."""
+    hashed = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        hashed.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        hashed.update(memoryview(value.contiguous().flatten().view(torch.uint8).numpy()) if value.numel() else b"")
+    return hashed.hexdigest()
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: aside, synced, renamed. Raises InputError where the disk is full."""
+    aside = path.with_name(f".{path.name}.writing")
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise InputError(path, f"cannot be written ({error.strerror})", "free some space or choose another --out") from None
