@@ -1,0 +1,66 @@
+"""Files that are there whole or not at all: written aside, synced, renamed, the folder synced.
+
+A rename within one folder is atomic (POSIX), and survives a power cut once the folder itself is synced.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from slimbert.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def sync(path: Path) -> None:
+    """Force a file's bytes, or a folder's entries, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`; a reader or a crash sees the old file or the new one, never a part.
+
+    Raises InputError when the disk is full or the folder cannot be written; the old file then still stands.
+    """
+    aside = path.with_name(f".{path.name}.writing")
+    try:
+        aside.write_bytes(data)
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise write_error(path, error, len(data)) from error
+
+
+def write_error(path: Path, error: Exception, needed: int) -> InputError:
+    """The InputError for a failed write of `needed` bytes at `path`: a full disk is told with the bytes still free."""
+    if not is_full(error):
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return InputError(path, f"cannot be written: {problem}", "choose a folder you can write to")
+    free = shutil.disk_usage(_existing(path)).free
+    return InputError(
+        path,
+        f"not enough disk: {needed:,} bytes are needed, {free:,} are free",
+        "what was written before is intact; free some space and resume",
+    )
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed because the disk (or the quota) is full; safetensors tells the number in its text only."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return any(f"os error {number})" in str(error) for number in FULL)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
