@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo   train, fine-tune and compare small encoders on built-in text"
 	@echo "make test   lint, types, then every test (GPU tests where there is a GPU)"
-	@echo "make lint   ruff, ruff format --check, mypy --strict, the import layers"
+	@echo "make lint   ruff, ruff format --check and mypy --strict"
 	@echo "make docs   build the documentation into site/, links checked"
 	@echo "make clean  remove the environment and what was built"
 
@@ -32,13 +32,12 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One environment for everything, built once and again only when a list of dependencies changes.
 $(STAMP): pyproject.toml constraints.txt
