@@ -45,7 +45,7 @@ ONLY_IN = {  # third-party package -> the rooms that may import it anywhere
     "typer": {"cli"},
     "onnxruntime": {"deploy"},
 }
-INSIDE_FUNCTIONS = {"sklearn", "matplotlib"}  # at the top of a file only in jobs/: they cost a second each
+SLOW = {"sklearn", "matplotlib"}  # a second each to import: for files that only jobs/ or functions import
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -119,8 +119,24 @@ def test_edges_hold_the_heavy_libraries():
             library = name.split(".")[0]
             if library in ONLY_IN and room_of(file) not in ONLY_IN[library]:
                 wrong.append(f"{place(file, node)}: only {', '.join(sorted(ONLY_IN[library]))} may import {library}")
-            if library in INSIDE_FUNCTIONS and top and room_of(file) != "jobs":
-                wrong.append(f"{place(file, node)}: import {library} inside the function that needs it")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_slow_libraries_are_imported_when_needed():
+    """A file that imports one at its top is itself imported only by jobs/, or inside the function that needs it."""
+    slow = {
+        ".".join(["slimbert", *module_of(f)])
+        for f in FILES
+        for _, n, top in imports(f)
+        if top and n.split(".")[0] in SLOW
+    }
+    wrong = [
+        f"{place(file, node)}: {name} pulls in {' or '.join(sorted(SLOW))}; import it inside the function that needs it"
+        for file in FILES
+        if room_of(file) != "jobs"
+        for node, name, top in imports(file)
+        if top and (name in slow or name.rpartition(".")[0] in slow)
+    ]
     assert not wrong, "\n".join(wrong)
 
 
