@@ -1,0 +1,3 @@
+"""From files to batches: readers, tokenizer, shards, sampler, masking, tasks, metrics. Import the module you need."""
+
+__all__: list[str] = []
