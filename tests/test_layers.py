@@ -115,7 +115,7 @@ def test_bench_takes_only_the_peers_from_hf():
 def test_edges_hold_the_heavy_libraries():
     wrong = []
     for file in FILES:
-        for node, name, top in imports(file):
+        for node, name, _ in imports(file):
             library = name.split(".")[0]
             if library in ONLY_IN and room_of(file) not in ONLY_IN[library]:
                 wrong.append(f"{place(file, node)}: only {', '.join(sorted(ONLY_IN[library]))} may import {library}")
