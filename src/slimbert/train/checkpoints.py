@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill at any moment.
 
 A checkpoint is a folder `step-N` of three files: `tensors.safetensors`, `state.json`, and `manifest.json` with the size
-and sha256 of the other two. It is written as `.writing-N`, every file synced, the manifest last, and renamed when whole;
-so `step-N` is never half there. Reading checks every byte; a broken one is named and the newest whole one is taken.
+and sha256 of the other two. It is written as `.writing-N`, every file synced, the manifest last, and renamed when
+whole; so `step-N` is never half there. Reading checks every byte; a broken one is named and the newest whole one taken.
 Nothing is pickled.
 """
 
@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slimbert.errors import InputError
+
 from .atomic import sync, write_error
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
@@ -59,6 +60,7 @@ def save(
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step {step} must be at least 0, keep {keep} at least 1")
+    best = best or _is_best(folder / f"step-{step}")  # a second save of the best step is still the best
     described = json.dumps({"format": FORMAT, "step": step, "best": best, "state": dict(state)}).encode()
     needed = len(described) + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     writing, final = folder / f".writing-{step}", folder / f"step-{step}"
@@ -176,7 +178,9 @@ def _read(path: Path) -> Checkpoint:
         _check(path / name, expected)
     state = json.loads((path / STATE).read_bytes())
     match state:
-        case {"format": 1, "step": int(step), "best": bool(best), "state": dict(inner)} if step >= 0:
+        case {"format": 1, "step": int(step), "best": bool(best), "state": dict(inner)} if (
+            type(step) is int and step >= 0
+        ):
             # cloned out of the file's memory map: a pruned file must not matter, and torch's own memory is aligned,
             # which the bit-identical resuming of matrix products rests on
             tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}

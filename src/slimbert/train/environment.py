@@ -30,7 +30,7 @@ INSTRUCTIONS = (
     *("asimd", "sve", "sve2", "bf16", "i8mm", "svebf16"),
 )
 MULTIPLIES_BF16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def environment(*, measure: bool = False) -> dict[str, Any]:
@@ -199,8 +199,7 @@ def _cpu_quotas() -> Iterator[tuple[str, str]]:
 
 def _group_files(controller: str, name: str) -> Iterator[str]:
     """The texts of a control file in this process's group and every group above it; controller "" is version 2."""
-    groups = Path("/proc/self/cgroup")
-    for line in groups.read_text().splitlines() if groups.is_file() else []:
+    for line in GROUPS.read_text().splitlines() if GROUPS.is_file() else []:
         _, controllers, path = line.split(":", 2)
         if controller not in controllers.split(","):
             continue

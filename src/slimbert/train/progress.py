@@ -54,7 +54,7 @@ class Progress:
             self.live.stop()
 
     def update(self, n: int, **shown: Value) -> None:
-        """`n` units are done. `shown` holds anything short (loss=3.4, tokens_per_second=8100.0), kept until replaced."""
+        """`n` units are done. `shown`: anything short (loss=3.4, tokens_per_second=8100.0), kept until replaced."""
         self._done = n
         self._shown |= shown
         self._stale = True

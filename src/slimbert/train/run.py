@@ -1,7 +1,7 @@
 """The run folder: recipe, environment, metrics and the loss curve beside the model and its checkpoints.
 
-`metrics.jsonl` has one JSON row per update with at least `step`, `loss` (that update's own), `tokens` and `seconds` (both
-since the start of training); rows of a validation carry `val_loss` and no `loss`. Numbers keep full precision.
+`metrics.jsonl` has one JSON row per update with at least `step`, `loss` (that update's own), `tokens` and `seconds`
+(both since the start of training); rows of a validation carry `val_loss` and no `loss`. Numbers keep full precision.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any, Self
 import yaml
 
 from slimbert.errors import InputError
+
 from .atomic import write_atomically, write_error
 from .environment import environment
 
