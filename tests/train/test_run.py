@@ -142,7 +142,9 @@ def test_one_row_is_enough_for_a_curve(tmp_path: Path, only: dict[str, float]) -
         assert run.plot()
 
 
-def test_smoothing_keeps_a_constant_and_halves_noise() -> None:
+def test_smoothing_keeps_a_constant_and_a_line_and_quietens_noise() -> None:
     assert np.allclose(smoothed(np.full(50, 3.0)), 3.0)
+    line = np.arange(500.0)
+    assert np.allclose(smoothed(line)[1:-5], line[1:-5])  # it does not lag
     noise = np.random.default_rng(0).normal(size=2000)
     assert smoothed(noise)[200:].std() < 0.3 * noise.std()

@@ -33,7 +33,7 @@ def draw(rows: Iterable[Mapping[str, Any]], *, title: str) -> bytes | None:
         axes.plot(steps[thin], smooth[thin], color=TRAIN, linewidth=1.8, label=f"training, smoothed ({smooth[-1]:.3f})")
     if len(valid[0]):
         label = f"validation ({valid[1][-1]:.3f})"
-        axes.plot(valid[0], valid[1], color=VALID, linewidth=1.2, marker="o", markersize=4, label=label)
+        axes.plot(valid[0], valid[1], color=VALID, linewidth=1.2, marker="o", markersize=4, clip_on=False, label=label)
     last = max(*(float(part[0][-1]) for part in (train, valid) if len(part[0])), 1.0)
     axes.set_xlim(0, last)
     _label(axes, title)
@@ -44,13 +44,13 @@ def draw(rows: Iterable[Mapping[str, Any]], *, title: str) -> bytes | None:
 
 
 def smoothed(losses: Values) -> Values:
-    """Exponential mean that forgets half in 1% of the rows (at least 5), freed of its bias towards the start."""
-    decay = 0.5 ** (1 / max(5.0, len(losses) / 100))
-    mean, weight, result = 0.0, 0.0, np.empty_like(losses)
-    for place, loss in enumerate(losses):
-        mean, weight = decay * mean + (1 - decay) * loss, decay * weight + (1 - decay)
-        result[place] = mean / weight
-    return result
+    """Mean of the rows around each one: up to 1% of all (at least 5) on each side, fewer at the steep beginning."""
+    places = np.arange(len(losses))
+    reach = np.clip(places // 8, 1, max(5, len(losses) // 100))
+    first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(losses))
+    sums = np.concatenate([[0.0], np.cumsum(losses)])
+    means: Values = (sums[last] - sums[first]) / (last - first)
+    return means
 
 
 def _series(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[Values, Values, Values], tuple[Values, Values, Values]]:
@@ -70,7 +70,7 @@ def _label(axes: Axes, title: str) -> None:
     axes.set_xlabel("step", color=INK)
     axes.set_ylabel("loss (nats)", color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, length=3)

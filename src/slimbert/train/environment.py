@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from slimbert import __version__
+
 if TYPE_CHECKING:
     import torch
 
-LIBRARIES = ("slimbert", "torch", "accelerate", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow")
+LIBRARIES = ("torch", "accelerate", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow")
 # as /proc/cpuinfo names them; x86, then Arm
 INSTRUCTIONS = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "amx_fp16"),
@@ -65,7 +67,7 @@ def environment(*, measure: bool = False) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that results depend on; those not installed are left out."""
-    found = {}
+    found = {"slimbert": __version__}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

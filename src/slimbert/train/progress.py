@@ -19,8 +19,8 @@ SECONDS = {"live": 0.2, "plain": 10.0}  # between two lines
 class Progress:
     """Shows how far a job is. Use it in a `with`; `update` is cheap enough to be called after every step.
 
-    total: units until the end, or None where the end is a time; budget: that time in seconds;
-    start: units that were done before (a resumed run), so that ETA counts this session's speed only.
+    total: units until the end, or None where the end is a time; budget: that time in seconds from now; start: units done
+    before (a resumed run). ETA rests on the speed since the first update: the time of compiling does not count.
     """
 
     def __init__(
@@ -33,19 +33,22 @@ class Progress:
         console: Console | None = None,
         enabled: bool = True,
     ) -> None:
-        self.total, self.unit, self.start, self.budget, self.enabled = total, unit, start, budget, enabled
+        self.total, self.unit, self.budget, self.enabled = total, unit, budget, enabled
         self.console = console or Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal and enabled else None
         self.begin = time.perf_counter()
         self._every = SECONDS["live" if self.live else "plain"]
         self._last = -1e9
         self._done, self._stale = start, False
+        self._first: tuple[int, float] | None = None  # units done at the first update, and when that was
         self._shown: dict[str, Value] = {}
         self._process = psutil.Process()
 
     def __enter__(self) -> Self:
         if self.live:
             self.live.start()
+            self._stale = True
+            self._show()  # the first step may compile for a minute
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,6 +59,8 @@ class Progress:
     def update(self, n: int, **shown: Value) -> None:
         """`n` units are done. `shown`: anything short (loss=3.4, tokens_per_second=8100.0), kept until replaced."""
         self._done = n
+        if self._first is None:
+            self._first = (n, time.perf_counter() - self.begin)
         self._shown |= shown
         self._stale = True
         if time.perf_counter() - self._last >= self._every or n == self.total:
@@ -92,8 +97,9 @@ class Progress:
     def _left(self, n: int, elapsed: float) -> float | None:
         """Seconds to the end, or None where it cannot be told yet."""
         lefts = [] if self.budget is None else [max(0.0, self.budget - elapsed)]
-        if self.total is not None and n > self.start:
-            lefts.append(max(0, self.total - n) * elapsed / (n - self.start))
+        if self.total is not None and self._first is not None and n > self._first[0]:
+            speed = (n - self._first[0]) / max(elapsed - self._first[1], 1e-9)  # units/s
+            lefts.append(max(0, self.total - n) / speed)
         return min(lefts, default=None)
 
     def _memory(self) -> str:
