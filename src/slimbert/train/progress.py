@@ -19,8 +19,8 @@ SECONDS = {"live": 0.2, "plain": 10.0}  # between two lines
 class Progress:
     """Shows how far a job is. Use it in a `with`; `update` is cheap enough to be called after every step.
 
-    total: units until the end, or None where the end is a time; budget: that time in seconds from now; start: units done
-    before (a resumed run). ETA rests on the speed since the first update: the time of compiling does not count.
+    total: units until the end, or None where the end is a time; budget: that time in seconds from now; start: units
+    done before (a resumed run). ETA rests on the speed since the first update: the time of compiling does not count.
     """
 
     def __init__(
@@ -35,7 +35,9 @@ class Progress:
     ) -> None:
         self.total, self.unit, self.budget, self.enabled = total, unit, budget, enabled
         self.console = console or Console(stderr=True)
-        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal and enabled else None
+        shown_live = self.console.is_terminal and enabled
+        # standard output stays as it is: it may carry JSON
+        self.live = Live(console=self.console, auto_refresh=False, redirect_stdout=False) if shown_live else None
         self.begin = time.perf_counter()
         self._every = SECONDS["live" if self.live else "plain"]
         self._last = -1e9
