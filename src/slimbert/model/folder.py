@@ -64,19 +64,32 @@ def load_config(folder: str | Path) -> ModelConfig:
     return load(ModelConfig, data.get("model"), f"{path}: model")
 
 
+def model_type(folder: str | Path) -> str | None:
+    """What kind of model a folder's config.json names: slimbert, bert, ...; None where it names none."""
+    found = _json(Path(folder)).get("model_type")
+    return found if isinstance(found, str) else None
+
+
 def read_description(folder: str | Path) -> dict[str, Any]:
     """All of config.json of a slimbert model folder."""
-    path = Path(folder) / "config.json"
+    data = _json(Path(folder))
+    if data.get("model_type") != "slimbert":
+        problem = f"a model of type {data.get('model_type')!r}, not slimbert"
+        raise InputError(Path(folder) / "config.json", problem, "read it with `slimbert convert`")
+    return data
+
+
+def _json(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        remedy = "name a model or run folder" if Path(folder).is_dir() else "check the path"
+        remedy = "name a model or run folder" if folder.is_dir() else "check the path"
         raise InputError(folder, "no model here (config.json is missing)", remedy) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"not readable as JSON ({error})"[:200], "write the folder again") from None
-    if not isinstance(data, dict) or data.get("model_type") != "slimbert":
-        known = data.get("model_type") if isinstance(data, dict) else None
-        raise InputError(path, f"a model of type {known!r}, not slimbert", "read it with `slimbert convert`")
+    if not isinstance(data, dict):
+        raise InputError(path, "not a JSON object", "write the folder again")
     return data
 
 

@@ -1,0 +1,356 @@
+"""Fine-tuning as one job: labelled texts and an encoder in, a run folder that classifies out.
+
+Rows are sorted by length into batches and padded to the longest of each; validation stops and selects; the test rows are
+looked at once. Only the token rows that occur are trained (the others get no gradient), which on small data spares most
+of the optimiser's work without changing the result.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..config import dump, load, override
+from ..data.metrics import score
+from ..data.sampler import length_buckets
+from ..data.tasks import Split, Task, load_task
+from ..data.tokenizer import TextTokenizer
+from ..errors import InputError, Interrupted
+from ..model import Model, ModelConfig, fresh, save_model, with_dropout
+from ..model.heads import SequenceConfig
+from ..model.transform import put_tokens_back, with_tokens
+from ..parts.activation import Activation
+from ..train import checkpoints
+from ..train.engine import CoreChoice, Precision, choose_core, device_of, engine
+from ..train.loop import Start, Step, restore, snapshot, train
+from ..train.objectives import Batch, Classify
+from ..train.optim import OptimConfig, adamw, rate
+from ..train.progress import Progress
+from ..train.run import RunFolder
+from ..train.signals import Stop, stop_on_signal
+from .baselines import baselines
+from .card import write_card
+from .predict import Predictor, classify, collate
+from .source import open_encoder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `--set` changes. `lr` None: by the encoder's width. `epochs` is raised until `min_updates` are made."""
+
+    epochs: int = 3
+    min_updates: int = 150
+    batch_size: int = 32
+    lr: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    max_len: int = 256
+    pool: str | None = None
+    hidden: Activation | None = None
+    patience: int = 4
+    evaluations: int = 10
+    precision: Precision = "auto"
+    core: CoreChoice = "auto"
+    seed: int = 0
+
+    def check(self) -> None:
+        for name in ("epochs", "batch_size", "max_len", "patience", "evaluations"):
+            if getattr(self, name) < (4 if name == "max_len" else 1):
+                raise InputError(f"--set {name}", f"{getattr(self, name)} is too small", "give a larger number")
+        if not 0 <= self.dropout < 1:
+            raise InputError("--set dropout", f"{self.dropout} is not a rate", "give 0 to below 1")
+        if self.pool not in (None, "cls", "mean"):
+            raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
+        if self.lr is not None and not self.lr > 0:
+            raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
+
+
+class Finetuned(NamedTuple):
+    """What a fine-tuning run came to; `test` is None where the data left no rows for it."""
+
+    run: str
+    labels: tuple[str, ...]
+    updates: int
+    seconds: float
+    validation: dict[str, float]
+    test: dict[str, float] | None
+    baselines: dict[str, Any]
+    cut_share: float
+    notes: tuple[str, ...]
+
+
+def finetune(
+    encoder: str | Path,
+    data: str | Path | Task,
+    *,
+    out: str | Path,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    seed: int | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+    with_baselines: bool = True,
+) -> Finetuned:
+    """Train a classifier of texts or pairs on top of `encoder`; `out` is the run folder.
+
+    `settings` are `name=value` changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that is
+    not finite, Interrupted after a signal with a checkpoint written.
+    """
+    chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
+    chosen.check()
+    task = data if isinstance(data, Task) else load_task(
+        data, text_columns=text_columns, label_column=label_column, seed=chosen.seed
+    )
+    model, tokenizer, converted = open_encoder(encoder)
+    if Path(out).exists() and any(Path(out).iterdir()) and not resume:
+        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    with RunFolder(out) as folder, stop_on_signal() as stop:
+        run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
+        run.notes = (*converted, *task.notes, *run.notes)
+        return run.go(stop, encoder=str(encoder), resume=resume, with_baselines=with_baselines)
+
+
+class _Rows(NamedTuple):
+    """Tokenised rows of one split."""
+
+    ids: list[Any]
+    types: list[Any] | None
+    labels: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+class _Run:
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: TextTokenizer,
+        task: Task,
+        settings: Settings,
+        folder: RunFolder,
+        *,
+        device: str | None,
+        quiet: bool,
+    ) -> None:
+        self.task, self.settings, self.folder, self.quiet, self.tokenizer = task, settings, folder, quiet, tokenizer
+        self.max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
+        self.device = device_of(device)
+        self.notes: tuple[str, ...] = ()
+        self.splits = {name: self._tokenised(getattr(task, name)) for name in ("train", "validation", "test")}
+        self.cut_share = self._cut_share()
+        self.whole = classifier(model, task, settings)
+        self.used = self._used()
+        self.accelerator = engine(device=device, precision=settings.precision)
+        small = with_tokens(self.whole, self.used)
+        choose_core(small, settings.core, device=self.device, length=self.max_len)
+        self.objective = Classify(small).to(self.accelerator.device)
+        count = len(task.train)
+        self.per_epoch = math.ceil(count / settings.batch_size)
+        self.updates = max(settings.epochs * self.per_epoch, settings.min_updates)
+        self.every = max(1, self.updates // settings.evaluations)
+        lr = settings.lr or default_lr(model.config.encoder.dim)
+        self.optim = OptimConfig(
+            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup
+        )
+        self.optimizer = adamw(self.objective, self.optim)
+        self.best = (-1.0, -math.inf)  # validation accuracy, minus its loss
+        self.stale = 0
+
+    def go(self, stop: Stop, *, encoder: str, resume: bool, with_baselines: bool) -> Finetuned:
+        self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
+        self.folder.write_environment()
+        self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
+        self._say(*self.notes, self._truncation())
+        start = self._start(resume)
+        if start.step == 0:
+            torch.manual_seed(self.settings.seed)
+        step = Step(start.step, math.nan, {}, start.tokens, start.seconds, 0.0, 0.0)
+        over = self.stale >= self.settings.patience
+        with Progress(self.updates, start=start.step, enabled=not self.quiet) as progress:
+            for step in () if over else self._steps(start):
+                self.folder.append({"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds})
+                progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds)
+                due = step.n % self.every == 0 or step.n == self.updates
+                if due:
+                    self._validate(step, progress)
+                if stop:
+                    self._checkpoint(step, best=False)
+                    raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
+                if due and self.stale >= self.settings.patience:
+                    break
+        return self._finish(step, with_baselines=with_baselines)
+
+    def _steps(self, start: Start) -> Iterator[Step]:
+        return train(
+            self.objective,
+            self._batches(start.step),
+            self.optimizer,
+            lr=lambda now: None if now.step >= self.updates else rate(self.optim, (now.step + 1) / self.updates),
+            accelerator=self.accelerator,
+            clip=self.optim.clip,
+            start=start,
+        )
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        """Batches of rows of similar length; which ones follows from the seed and the number of the update."""
+        rows, step = self.splits["train"], start
+        assert rows is not None
+        lengths = [len(row) for row in rows.ids]
+        while True:
+            epoch, place = divmod(step, self.per_epoch)
+            buckets = length_buckets(lengths, self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
+            for index in buckets[place:]:
+                yield self._batch(rows, index)
+                step += 1
+
+    def _batch(self, rows: _Rows, index: Any) -> dict[str, torch.Tensor]:
+        types = rows.types and [rows.types[i] for i in index]
+        batch = collate([self.place[rows.ids[i]] for i in index], types, int(self.place[self.pad_id]), self.device)
+        return batch | {"labels": torch.from_numpy(rows.labels[index]).to(self.device)}
+
+    def _start(self, resume: bool) -> Start:
+        found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
+        if resume and found is None:
+            self._say("no whole checkpoint yet: starting at step 0")
+        if found is None:
+            self.folder.cut(0)
+            return Start()
+        if found.state.get("identity") != self._identity():
+            raise InputError(found.path, "made with other data or settings", "resume with those it began with")
+        restore(self.objective, self.optimizer, found.tensors)
+        self.best, self.stale = tuple(found.state["score"]), found.state["stale"]
+        self._say(f"going on from step {found.step} of {found.path}")
+        self.folder.cut(found.step)
+        checkpoints.drop_after(self.folder.checkpoints, found.step)
+        return Start(found.step, found.state["tokens"], found.state["seconds"])
+
+    def _identity(self) -> Any:
+        return json.loads(json.dumps({"settings": dump(self.settings), "data": self.task.sha256, "tokens": len(self.used)}))
+
+    def _validate(self, step: Step, progress: Progress) -> None:
+        logits, labels = self._answers("validation")
+        loss = float(functional.cross_entropy(logits, torch.from_numpy(labels)))
+        right = float((logits.argmax(dim=1).numpy() == labels).mean())
+        progress.update(step.n, val_loss=loss, accuracy=right)
+        row = {"step": step.n, "val_loss": loss, "accuracy": right, "tokens": step.tokens, "seconds": step.seconds}
+        self.folder.append(row)
+        better = (right, -loss) > self.best
+        self.best = (right, -loss) if better else self.best
+        self.stale = 0 if better else self.stale + 1
+        self._checkpoint(step, best=better)
+
+    def _checkpoint(self, step: Step, *, best: bool) -> None:
+        state = {"tokens": step.tokens, "seconds": step.seconds, "score": list(self.best), "stale": self.stale}
+        state["identity"] = self._identity()
+        tensors = snapshot(self.objective, self.optimizer)
+        self.folder.sync()
+        checkpoints.save(self.folder.checkpoints, step.n, tensors=tensors, state=state, keep=1, best=best)
+
+    @torch.inference_mode()
+    def _answers(self, split: str) -> tuple[torch.Tensor, Any]:
+        rows = self.splits[split]
+        assert rows is not None
+        self.objective.eval()
+        out = torch.empty(len(rows.ids), len(self.task.labels))
+        order = np.argsort([len(row) for row in rows.ids], kind="stable")
+        for first in range(0, len(order), 64):
+            index = order[first : first + 64]
+            with self.accelerator.autocast():
+                out[torch.from_numpy(index)] = classify(self.objective.model, self._batch(rows, index)).float().cpu()
+        return out, rows.labels
+
+    def _finish(self, step: Step, *, with_baselines: bool) -> Finetuned:
+        found = checkpoints.best(self.folder.checkpoints)
+        if found is not None:
+            restore(self.objective, self.optimizer, found.tensors)
+        classes = len(self.task.labels)
+        scores = {}
+        for name in ("validation", "test"):
+            if self.splits[name] is not None:
+                logits, labels = self._answers(name)
+                scores[name] = score(labels, logits.argmax(dim=1).numpy(), classes=classes)
+        others = {name: value.scores for name, value in baselines(self.task).items()} if with_baselines else {}
+        result = Finetuned(
+            str(self.folder.path), self.task.labels, step.n, step.seconds, scores["validation"], scores.get("test"),
+            others, self.cut_share, self.notes,
+        )
+        self._write(result)
+        return result
+
+    def _write(self, result: Finetuned) -> None:
+        whole = put_tokens_back(self.objective.model, self.whole, self.used)
+        description = {
+            "kind": self.task.kind, "text_columns": list(self.task.text_columns), "label_column": self.task.label_column,
+            "max_len": self.max_len,
+        }
+        save_model(whole, self.folder.path, extra={"task": description})
+        self.tokenizer.save(self.folder.path)
+        self.folder.plot()
+        self.folder.write_json("result.json", result._asdict())
+        table = {"accuracy": (result.test or result.validation)["accuracy"], "labels": ", ".join(result.labels)}
+        write_card(self.folder.path, table, recipe={"model": dump(whole.config)})
+
+    def _tokenised(self, split: Split | None) -> _Rows | None:
+        if split is None:
+            return None
+        if self.task.kind == "pair":
+            ids, types = self.tokenizer.encode_pairs(split.texts, self.max_len)  # type: ignore[arg-type]
+            return _Rows(ids, types, split.labels)
+        return _Rows(self.tokenizer.encode(split.texts, self.max_len), None, split.labels)  # type: ignore[arg-type]
+
+    def _used(self) -> torch.Tensor:
+        """The token ids that occur anywhere, and `self.place`: where each stands among them."""
+        self.pad_id = self.tokenizer.special.pad or 0
+        rows = [np.asarray([self.pad_id]), *(row for s in self.splits.values() if s is not None for row in s.ids)]
+        used = np.unique(np.concatenate(rows))
+        self.place = np.zeros(self.whole.config.encoder.embedding.vocab, dtype=np.int64)
+        self.place[used] = np.arange(len(used))
+        return torch.from_numpy(used.astype(np.int64))
+
+    def _cut_share(self) -> float:
+        rows = self.splits["train"]
+        assert rows is not None
+        full = [i for i, row in enumerate(rows.ids) if len(row) >= self.max_len]
+        if not full:
+            return 0.0
+        counts = self.tokenizer.count([self.task.train.texts[i] for i in full])  # type: ignore[misc]
+        return float((counts > self.max_len).sum()) / len(rows.ids)
+
+    def _truncation(self) -> str:
+        return f"{self.cut_share:.1%} of the training texts are longer than {self.max_len} tokens and were cut"
+
+    def _say(self, *messages: str) -> None:
+        if not self.quiet:
+            progress = Progress(None)
+            for message in messages:
+                progress.note(message)
+
+
+def classifier(model: Model, task: Task, settings: Settings) -> Model:
+    """A model with the encoder of `model`, the dropout of the settings, and a head for the task's labels.
+
+    A head that already has these labels is kept; a fresh one takes the mean of the tokens (the first token where the
+    encoder narrows).
+    """
+    old = model.config.head
+    keep = isinstance(old, SequenceConfig) and old.labels == task.labels
+    pool: Any = settings.pool or ("cls" if model.encoder.narrows else "mean")
+    head = old if keep else SequenceConfig(labels=task.labels, pool=pool, hidden=settings.hidden)
+    config = with_dropout(dataclasses.replace(model.config, head=head), settings.dropout)
+    made = fresh(config, settings.seed)
+    made.encoder.load_state_dict(model.encoder.state_dict())
+    if keep and made.head is not None and model.head is not None:
+        made.head.load_state_dict(model.head.state_dict())
+    return made
+
+
+def default_lr(dim: int) -> float:
+    """5e-5 for wide encoders, more for narrow ones: 2e-4 at 256, 1e-4 at 384. Ours; see docs/log.md."""
+    return 5e-5 if dim >= 512 else 1e-4 if dim >= 384 else 2e-4

@@ -1,0 +1,55 @@
+"""What a run computes on: Accelerate with the device, the precision and the attention core that a recipe asks for."""
+
+import os
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from ..errors import InputError
+from ..parts.core import use_core
+from .environment import best_dtype, compile_problem
+
+Precision = Literal["auto", "float32", "bfloat16"]
+CoreChoice = Literal["auto", "explicit", "sdpa", "flex"]
+
+
+def device_of(name: str | None) -> str:
+    """`cpu`, `cuda` or `cuda:1`; None: the GPU where there is one. Raises InputError where it is not there."""
+    if name is None or name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise InputError("--device", f"{name!r} is not a device", "give cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise InputError("--device", f"{name!r}: torch sees {torch.cuda.device_count()} GPUs", "use --device cpu")
+    return name
+
+
+def engine(*, device: str | None = None, precision: Precision = "auto", accumulate: int = 1) -> Accelerator:
+    """An Accelerator; processes are those of `accelerate launch` or `torchrun`. bf16 only where the hardware has it."""
+    name = device_of(device)
+    dtype = best_dtype(name) if precision == "auto" else precision
+    AcceleratorState._reset_state()  # it is shared by the process, and this run may differ from the last one
+    if name.startswith("cuda:"):
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", name)
+    return Accelerator(
+        mixed_precision="bf16" if dtype == "bfloat16" else "no",
+        cpu=name == "cpu",
+        gradient_accumulation_steps=accumulate,
+    )
+
+
+def choose_core(model: nn.Module, core: CoreChoice, *, device: str, length: int) -> None:
+    """Set the attention core: batched products for short rows on a CPU, torch's fused kernels elsewhere."""
+    if core == "auto":
+        core = "explicit" if device == "cpu" and length <= 256 else "sdpa"
+    use_core(model, core)
+
+
+def check_compile(device: str) -> None:
+    """Raises InputError where torch.compile cannot work."""
+    if problem := compile_problem(device):
+        raise InputError("train.compile", problem, "--set train.compile=false")

@@ -1,0 +1,105 @@
+"""Objectives: what a loop trains. batch -> Loss.
+
+An objective receives `encode`, a function (params, batch) -> Encoded, so that a wrapper can hand its inner objective
+another one (gated, cut, traced) and wrappers nest in any order; nothing ever replaces a forward.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..model.model import Model, rows_at
+from ..state import Encoded
+
+Batch = Mapping[str, Tensor]  # input_ids [B, S], mask, types, segments, select; and what the objective asks for
+Params = Mapping[str, Tensor] | None  # the encoder's parameters by name; None: its own
+Encode = Callable[[Params, Batch], Encoded]
+
+
+class Loss(NamedTuple):
+    """The scalar to descend, and the named terms it is made of."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+    def plus(self, name: str, value: Tensor) -> "Loss":
+        """With one more term."""
+        return Loss(self.total + value, self.parts | {name: value})
+
+
+class Objective(nn.Module):
+    """Holds the Model it trains. Data-parallel training wraps the objective: `forward(batch)` is its one entry."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Loss:
+        return self.loss(self.encode, batch)
+
+    def loss(self, encode: Encode, batch: Batch) -> Loss:
+        raise NotImplementedError(f"{type(self).__name__} defines no loss")
+
+    def encode(self, params: Params, batch: Batch) -> Encoded:
+        """The states of a batch. The module itself is called unless a wrapper changed parameters: the hot path."""
+        options = {name: batch[name] for name in ("mask", "types", "segments", "select") if name in batch}
+        encoder = self.model.encoder
+        if params is None:
+            return encoder(batch["input_ids"], **options)
+        return torch.func.functional_call(encoder, dict(params), (batch["input_ids"],), options)
+
+
+class Wrapper(Objective):
+    """An objective around another one."""
+
+    def __init__(self, inner: Objective) -> None:
+        super().__init__(inner.model)
+        self.inner = inner
+
+
+class MaskedLm(Objective):
+    """Predict the tokens at `positions` [B, P]: cross-entropy with `labels` [B, P], weighted by `weights` [B, P].
+
+    Devlin et al. 2018, arXiv:1810.04805, section 3.1. Logits exist at the chosen rows only. `total` in the batch is what the
+    sum is divided by (the weights of the whole update); without it, the batch's own weights.
+    """
+
+    def loss(self, encode: Encode, batch: Batch) -> Loss:
+        positions, weights = batch["positions"], batch["weights"]
+        if self.model.encoder.narrows:
+            first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
+            encoded = encode(None, {**batch, "select": torch.cat((first, positions), dim=1)})
+            state = encoded.state._replace(x=encoded.state.x[:, 1:])
+        else:
+            encoded = encode(None, batch)
+            state = rows_at(encoded, positions)
+        logits = self.model.answer(state).flatten(0, 1)
+        losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
+        total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
+        mean = (losses * weights.flatten()).sum() / total
+        return _with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
+
+
+class Classify(Objective):
+    """One label per text or pair: mean cross-entropy with `labels` [B]."""
+
+    def loss(self, encode: Encode, batch: Batch) -> Loss:
+        encoded = encode(None, with_first_row(self.model, batch))
+        mean = functional.cross_entropy(self.model.answer(encoded.state).float(), batch["labels"])
+        return _with_auxiliary(Loss(mean, {"classify": mean}), encoded)
+
+
+def with_first_row(model: Model, batch: Batch) -> Batch:
+    """The batch with the first row selected where the encoder narrows: all that a sentence needs."""
+    if not model.encoder.narrows or "select" in batch:
+        return batch
+    return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
+
+
+def _with_auxiliary(loss: Loss, encoded: Encoded) -> Loss:
+    for i, value in enumerate(encoded.state.losses):
+        loss = loss.plus(f"auxiliary_{i}", value)
+    return loss

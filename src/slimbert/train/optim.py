@@ -1,0 +1,61 @@
+"""The optimiser and the course of its learning rate.
+
+AdamW: Loshchilov and Hutter 2017, arXiv:1711.05101. Biases, norms and single rows are not decayed, as in BERT's code.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+
+Course = Literal["linear", "cosine", "trapezoidal", "constant"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """`warmup`: share of the run in which the rate rises from 0; `cooldown`: share in which a trapezoid falls to 0."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    clip: float | None = 1.0
+    course: Course = "trapezoidal"
+    warmup: float = 0.06
+    cooldown: float = 0.3
+
+    def check(self, path: str) -> None:
+        if not self.lr > 0 or not math.isfinite(self.lr):
+            raise InputError(f"{path}.lr", f"{self.lr} is not a learning rate", "give a positive number")
+        for name in ("warmup", "cooldown"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{path}.{name}", f"{getattr(self, name)} is not a share", "give 0 to 1")
+        if self.clip is not None and not self.clip > 0:
+            raise InputError(f"{path}.clip", f"{self.clip} is no norm to clip at", "give a positive number, or null")
+
+
+def adamw(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over what `module` trains, fused where torch has a fused kernel."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+def rate(config: OptimConfig, share: float) -> float:
+    """The learning rate when `share` (0..1) of the run's budget is spent."""
+    share = min(max(share, 0.0), 1.0)
+    if share < config.warmup:
+        return config.lr * share / config.warmup
+    if config.course == "constant":
+        return config.lr
+    if config.course == "trapezoidal":
+        return config.lr * min(1.0, (1 - share) / config.cooldown) if config.cooldown else config.lr
+    left = (1 - share) / (1 - config.warmup) if config.warmup < 1 else 0.0
+    return config.lr * (left if config.course == "linear" else 0.5 * (1 - math.cos(math.pi * left)))
