@@ -1,0 +1,108 @@
+"""Which rows make a batch: a pure function of the seed and the step, so that resuming needs the step number alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.int64]
+_ROUNDS = 6  # of the Feistel network; 4 already look random (Luby and Rackoff 1988), two more cost nothing
+
+
+class Sampler:
+    """Batches of `batch_size` row numbers below `rows`; every epoch is another permutation.
+
+    The rows follow one another over the ends of the epochs, so every batch is full, and each row comes once an epoch.
+    The permutation is computed place by place (a Feistel network with cycle walking): no memory grows with `rows`.
+    """
+
+    def __init__(self, rows: int, batch_size: int, *, seed: int, shuffle: bool = True):
+        if rows < 1 or batch_size < 1:
+            raise ValueError(f"a sampler needs rows and a batch size of at least 1, got {rows} and {batch_size}")
+        self.rows, self.batch_size, self.seed, self.shuffle = rows, batch_size, seed, shuffle
+
+    def batch(self, step: int) -> Index:
+        """[batch_size] int64: the row numbers of update `step`, counted from 0."""
+        places = np.arange(self.batch_size, dtype=np.int64) + step * self.batch_size
+        epochs = places // self.rows
+        rows = places % self.rows
+        if self.shuffle:
+            for epoch in np.unique(epochs):
+                rows[epochs == epoch] = permuted(rows[epochs == epoch], self.rows, seed=self.seed, epoch=int(epoch))
+        return rows
+
+    def epoch(self, step: int) -> int:
+        """The epoch in which update `step` begins."""
+        return step * self.batch_size // self.rows
+
+
+def permuted(places: Index, count: int, *, seed: int, epoch: int) -> Index:
+    """Where a random permutation of range(count) sends `places`; another one for every seed and epoch."""
+    bits = max(2, (count - 1).bit_length())
+    keys = np.random.default_rng([seed, epoch]).integers(2**63, size=_ROUNDS, dtype=np.uint64)
+    made = places.astype(np.uint64)
+    outside = np.ones(len(made), np.bool_)  # walk on until all lie below count; the network permutes range(2**bits)
+    while outside.any():
+        made[outside] = _feistel(made[outside], bits, keys)
+        outside = made >= count
+    return made.astype(np.int64)
+
+
+def _feistel(numbers: npt.NDArray[np.uint64], bits: int, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A permutation of range(2**bits); an even number of keys, as the two parts change places at each."""
+    low = bits - bits // 2
+    sizes = (np.uint64(bits // 2), np.uint64(low))
+    left, right = numbers >> np.uint64(low), numbers & _ones(sizes[1])
+    for place, key in enumerate(keys):
+        left, right = right, left ^ (_mixed(right ^ key) & _ones(sizes[place % 2]))
+    return (left << np.uint64(low)) | right
+
+
+def _ones(bits: np.uint64) -> np.uint64:
+    return np.uint64((1 << int(bits)) - 1)
+
+
+def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele et al. 2014, figure 17): every bit of the result depends on all."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def length_buckets(
+    lengths: npt.NDArray[np.integer],
+    batch_size: int | None = None,
+    *,
+    max_tokens: int | None = None,
+    seed: int,
+    epoch: int,
+) -> list[Index]:
+    """All rows once, in batches of similar length, the batches in random order.
+
+    lengths: [n]. A batch has `batch_size` rows, or as many as stay below `max_tokens` when padded to the longest (at
+    least one). Lengths are blurred by up to a twentieth, so that every epoch has other batches.
+    """
+    if (batch_size is None) == (max_tokens is None):
+        raise ValueError("choose one of batch_size and max_tokens")
+    random = np.random.default_rng([seed, epoch])
+    order = np.argsort(lengths * random.uniform(0.95, 1.05, len(lengths)), kind="stable")
+    batches = list(_cut(order, lengths, batch_size, max_tokens))
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+def _cut(
+    order: npt.NDArray[np.intp], lengths: npt.NDArray[np.integer], batch_size: int | None, max_tokens: int | None
+) -> Iterator[Index]:
+    if batch_size is not None:
+        for start in range(0, len(order), batch_size):
+            yield order[start : start + batch_size].astype(np.int64)
+        return
+    assert max_tokens is not None
+    start, longest = 0, 0
+    for end, length in enumerate(lengths[order].tolist()):
+        longest = max(longest, length)
+        if end > start and longest * (end - start + 1) > max_tokens:
+            yield order[start:end].astype(np.int64)
+            start, longest = end, length
+    if start < len(order):
+        yield order[start:].astype(np.int64)
