@@ -1,8 +1,8 @@
 """Scores of a classifier, and how sure they are.
 
-Wilson's interval for a share of n:  (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)    Wilson 1927, eq. in
-Brown, Cai, DasGupta 2001, doi:10.1214/ss/1009213286, (4). Bootstrap: percentiles over resampled rows, Efron 1979; paired
-where both systems answered the same rows. Over seeds: Student's t. All are two-sided at 95% unless said.
+Wilson's interval for a share p of n:  (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), Wilson 1927.
+Bootstrap: percentiles over resampled rows, Efron 1979; paired where both systems answered the same rows. Over seeds:
+Student's t. All are two-sided, at 95% unless said.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ def macro_f1(labels: Ints, predictions: Ints) -> float:
 
 
 def score(labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
-    """What is reported for one run: rows, accuracy with Wilson's interval, macro F1; for two classes F1 of the second."""
+    """What is reported of a run: rows, accuracy with Wilson's interval, macro F1; for two classes F1 of the second."""
     low, high = wilson(int(np.count_nonzero(labels == predictions)), len(labels))
     scores = {"accuracy": accuracy(labels, predictions), "accuracy_low": low, "accuracy_high": high}
     scores["macro_f1"] = macro_f1(labels, predictions)
@@ -72,9 +72,9 @@ def bootstrap(
 
 @dataclass(frozen=True)
 class Difference:
-    """Score of one system less that of another on the same rows, its interval, and the two-sided p-value of no difference.
+    """Score of one system less that of another on the same rows, its interval, and the p-value of no difference.
 
-    The p-value is twice the share of resamples on the other side of 0, at most 1 and never below 2 / samples.
+    The two-sided p-value is twice the share of resamples on the other side of 0, at most 1 and never below 2 / samples.
     """
 
     mean: float
@@ -100,8 +100,8 @@ def paired_bootstrap(
     draws = (_resample(rng, len(labels)) for _ in range(samples))
     drawn = np.array([metric(labels[i], first[i]) - metric(labels[i], second[i]) for i in draws])
     low, high = _percentiles(drawn, confidence)
-    other_side = min(np.mean(drawn <= 0), np.mean(drawn >= 0))
-    p = float(min(1.0, 2 * max(other_side, 1 / samples)))
+    other_side = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    p = min(1.0, 2 * max(other_side, 1) / samples)
     return Difference(metric(labels, first) - metric(labels, second), low, high, p)
 
 
