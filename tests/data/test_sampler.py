@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimbert.data.sampler import Sampler, length_buckets, permuted
 
 
+@settings(deadline=None)
 @given(rows=st.integers(1, 300), batch=st.integers(1, 40), seed=st.integers(0, 2**31), first=st.integers(0, 3))
 def test_every_epoch_has_every_row_once(rows: int, batch: int, seed: int, first: int) -> None:
     sampler = Sampler(rows, batch, seed=seed)
@@ -41,6 +42,7 @@ def test_unshuffled_rows_come_in_order_and_wrap() -> None:
         Sampler(0, 4, seed=0)
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 200), max_size=80), size=st.integers(1, 9), seed=st.integers(0, 99))
 def test_buckets_hold_every_row_once(lengths: list[int], size: int, seed: int) -> None:
     array = np.array(lengths, np.int64)
