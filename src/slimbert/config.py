@@ -1,7 +1,7 @@
 """Configs are frozen dataclasses; a file of YAML or JSON becomes one, and one becomes a file, without loss.
 
-`load(cls, dump(config)) == config` for every config. An open set of parts is a role: `@kind("glu")` enters a class in the
-table of its role, and a field annotated with that role takes any of them, told apart by the key `kind`. What spares
+`load(cls, dump(config)) == config` for every config. An open set of parts is a role: `@kind("glu")` enters a class in
+the table of its role, and a field annotated with that role takes any of them, told apart by the key `kind`. What spares
 typing is sugar (`repeat`, `preset`, `pattern`): it is expanded on load into what it stands for and never stored.
 """
 
@@ -76,7 +76,9 @@ def expand(data: Any, path: str = "config") -> Any:
         for i, item in enumerate(data):
             times = item.get("repeat", 1) if isinstance(item, Mapping) else 1
             if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-                raise InputError(f"{path}[{i}].repeat", f"{times!r} is not a count", "give a whole number of at least 1")
+                raise InputError(
+                    f"{path}[{i}].repeat", f"{times!r} is not a count", "give a whole number of at least 1"
+                )
             plain = {k: v for k, v in item.items() if k != "repeat"} if isinstance(item, Mapping) else item
             out += [expand(plain, f"{path}[{i}]")] * times
         return out
@@ -189,7 +191,9 @@ def _kind(role: str, data: Any, path: str) -> Any:
     if not isinstance(data, Mapping) or "kind" not in data:
         raise InputError(path, f"no kind in {data!r}"[:120], known)
     if data["kind"] not in table:
-        raise InputError(f"{path}.kind", f"no {role} is called {data['kind']!r}", _nearest(data["kind"], table) or known)
+        raise InputError(
+            f"{path}.kind", f"no {role} is called {data['kind']!r}", _nearest(data["kind"], table) or known
+        )
     return _fields(table[data["kind"]], {k: v for k, v in data.items() if k != "kind"}, path)
 
 

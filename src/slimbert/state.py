@@ -14,7 +14,7 @@ class State(NamedTuple):
 
     x: Tensor  # [B, S, D]
     mask: Tensor | None = None  # [B, S] True where real; None: every token is real
-    index: Tensor | None = None  # [B, S] original places; None: all, in order
+    index: Tensor | None = None  # type: ignore[assignment]  # [B, S] original places; None: all, in order
     select: Tensor | None = None  # [B, K] what a Narrow keeps; None: all
     memory: Tensor | None = None  # [B, S0, D] frozen full-length tokens
     memory_mask: Tensor | None = None  # [B, S0]
@@ -29,7 +29,7 @@ class Context(NamedTuple):
 
     kv: Tensor  # [B, S0, D]; the rows themselves (the same object) where nothing was narrowed
     mask: Tensor | None = None  # [B, S0]
-    index: Tensor | None = None  # [B, S] places of the rows within kv; None: all of kv, in order
+    index: Tensor | None = None  # type: ignore[assignment]  # [B, S] places of the rows within kv; None: all of kv, in order
     relative: Tensor | None = None
     segments: Tensor | None = None  # [B, S0]
 

@@ -1,8 +1,8 @@
 """Named axes: what the rows of every parameter mean, and how to keep, reorder or scale some of them.
 
-A mixer's config names its axes, `axes = {"head": ("heads", "head_dim")}`: the field that counts the units and the rows of
-one unit (a field or a number; a third entry lists fields that split the units into groups). Its module names the axes of
-every parameter, dimension by dimension: `axes = {"out.weight": ("dim", "head")}`. In one dimension
+A mixer's config names its axes, `axes = {"head": ("heads", "head_dim")}`: the field that counts the units and the rows
+of one unit (a field or a number; further entries name fields that split the units into groups). Its module names the
+axes of every parameter, dimension by dimension: `axes = {"out.weight": ("dim", "head")}`. In one dimension
 
     "head"            the units one after the other
     "head|conv_head"  two axes side by side: a fused or concatenated projection
@@ -10,14 +10,14 @@ every parameter, dimension by dimension: `axes = {"out.weight": ("dim", "head")}
     "*hidden"         the groups of the axis "hidden", whose units within a group stand in another dimension
     "dim", None       the width of the encoder, or nothing that is ever cut
 
-and `sinks = {"head": "out.weight"}` names the parameter through which all that a unit does leaves the mixer: scaling its
-rows there is gating the unit. Cutting, permuting and gating follow from these declarations and work on plain tensors, so
-they are differentiable.
+and `sinks = {"head": "out.weight"}` names the parameter through which all that a unit does leaves the mixer: scaling
+its rows there is gating the unit. Cutting, permuting and gating follow from these declarations and work on plain
+tensors, so they are differentiable.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from .errors import InputError
 
+Dims = tuple[str | None, ...]  # what each dimension of a parameter is
+
 
 @dataclasses.dataclass(frozen=True)
 class Subnet:
-    """Units kept (in their new order) per axis, keyed `layers.3.0.head`, and the layers kept; what is not named stays."""
+    """Units kept (in their new order) per axis, keyed `layers.3.0.head`, and the layers kept; the unnamed stay."""
 
     units: tuple[tuple[str, tuple[int, ...]], ...] = ()
     layers: tuple[int, ...] | None = None
@@ -49,11 +51,13 @@ class Axis(NamedTuple):
     groups: int
 
 
-class Part(NamedTuple):
-    """A stretch of one dimension: its axis (None: fixed rows), and whether unkept units follow the kept ones."""
+class Stretch(NamedTuple):
+    """A stretch of one dimension: its axis (None: fixed rows), its size, the rows of a unit, whether all stay."""
 
     axis: str | None
-    reorder: bool
+    size: int
+    rows: int
+    whole: bool
 
 
 def axes_of(config: Any) -> dict[str, Axis]:
@@ -95,8 +99,13 @@ def shrink(config: Any, subnet: Subnet) -> Any:
     for key in units:
         if key not in axes:
             raise InputError(key, "this encoder has no such axis", f"it has {', '.join(axes) or 'none'}"[:200])
+    kept = tuple(range(len(config.layers))) if subnet.layers is None else subnet.layers
+    if not kept or len(set(kept)) != len(kept) or not set(kept) <= set(range(len(config.layers))):
+        raise InputError(
+            "layers", f"cannot keep {kept} of {len(config.layers)}", "name at least one, each once, from 0"
+        )
     layers = []
-    for i in range(len(config.layers)) if subnet.layers is None else subnet.layers:
+    for i in kept:
         layer = config.layers[i]
         mix = []
         for j, mixer in enumerate(getattr(layer, "mix", ())):
@@ -119,12 +128,12 @@ class Plan:
     def __init__(self, encoder: nn.Module, *, prefix: str = "") -> None:
         self.prefix = prefix
         self.axes = axes_of_encoder(encoder.config)
-        self.dims: dict[str, tuple[str, tuple[str | None, ...]]] = {}  # parameter -> (key of its mixer, its axes)
+        self.dims: dict[str, tuple[str, Dims]] = {}  # parameter -> (key of its mixer, its axes)
         self.sinks: dict[str, str] = {}  # axis key -> parameter
         for name, module in encoder.named_modules():
             if name.endswith(".mixer"):
                 key = name.removesuffix(".mixer")
-                spec: Mapping[str, tuple[str | None, ...]] = getattr(module, "axes", {})
+                spec: Mapping[str, Dims] = getattr(module, "axes", {})
                 sinks: Mapping[str, str] = getattr(module, "sinks", {})
                 self.dims |= {f"{prefix}{name}.{own}": (key, dims) for own, dims in spec.items()}
                 self.sinks |= {f"{key}.{axis}": f"{prefix}{name}.{own}" for axis, own in sinks.items()}
@@ -137,7 +146,7 @@ class Plan:
             key, dims = self.dims.get(name, ("", ()))
             for d, spec in enumerate(dims):
                 if spec and not spec.startswith("*"):
-                    value = self._select(value, dims, d, self._rows(key, spec, value, dims, d, units))
+                    value = self._select(value, key, dims, d, units)
             out[name] = value
         return out if subnet.layers is None else self._renumber(out, subnet.layers)
 
@@ -150,55 +159,45 @@ class Plan:
             d = next(i for i, spec in enumerate(dims) if spec and axis in spec.replace("~", "").split("|"))
             value = out[name]
             flat, back = _flatten(value, dims, d)
-            scales = []
-            for part, size, rows in self._parts(owner, dims[d] or "", flat.shape[-1]):
-                one = gate.repeat_interleave(rows) if part.axis == axis else gate.new_ones(size)
-                scales.append(one)
+            scales = [
+                gate.repeat_interleave(part.rows) if part.axis == axis else gate.new_ones(part.size)
+                for part in self._stretches(owner, dims[d] or "", flat.shape[-1])
+            ]
             out[name] = back(flat * torch.cat(scales).to(value.dtype))
         return out
 
-    def _parts(self, key: str, spec: str, size: int) -> list[tuple[Part, int, int]]:
-        """The stretches of one (flattened) dimension of `size`: (part, its size, rows of a unit)."""
-        parts = [Part(text.removeprefix("~"), text.startswith("~")) for text in spec.split("|")]
-        axes = [self.axes.get(f"{key}.{part.axis}") for part in parts]
-        if len(parts) == 1:
-            axis, part = axes[0], parts[0]
-            if axis is None:
-                return [(Part(None, False), size, 1)]
-            return [(part, size, axis.rows if part.reorder else size // axis.units)]
-        sizes = [0 if axis is None or part.reorder else axis.units * axis.rows for part, axis in zip(parts, axes, strict=True)]
-        open_parts = sizes.count(0)  # "~" parts and fixed rows share what the others leave
-        left = size - sum(sizes)
-        if left < 0 or (left % open_parts if open_parts else left):
-            raise ValueError(f"{key}: {spec!r} does not fill a dimension of {size}")
-        return [
-            (part if axis else Part(None, False), length or left // open_parts, axis.rows if axis else 1)
-            for part, axis, length in zip(parts, axes, sizes, strict=True)
+    def _stretches(self, key: str, spec: str, size: int) -> list[Stretch]:
+        """What one (flattened) dimension of `size` is made of; a stretch of no known size takes the rest."""
+        words = [(text.removeprefix("~"), text.startswith("~")) for text in spec.split("|")]
+        axes = [self.axes.get(f"{key}.{name}") for name, _ in words]
+        known = [
+            axis.units * axis.rows if axis and not whole and len(words) > 1 else None
+            for axis, (_, whole) in zip(axes, words, strict=True)
         ]
+        rest, takers = size - sum(length or 0 for length in known), known.count(None)
+        if rest < 0 or (rest % takers if takers else rest):
+            raise ValueError(f"{key}: {spec!r} does not fill a dimension of {size}")
+        out = []
+        for (name, whole), axis, length in zip(words, axes, known, strict=True):
+            length = rest // takers if length is None else length
+            rows = 1 if axis is None else axis.rows if whole else length // axis.units
+            out.append(Stretch(name if axis else None, length, rows, whole))
+        return out
 
-    def _rows(
-        self, key: str, spec: str, value: Tensor, dims: tuple[str | None, ...], d: int, units: Mapping[str, tuple[int, ...]]
-    ) -> Tensor | None:
-        """The rows of dimension d to take, in order; None: all as they are."""
-        parts = self._parts(key, spec, _flatten(value, dims, d)[0].shape[-1])
-        if not any(f"{key}.{part.axis}" in units for part, _, _ in parts):
-            return None
-        taken, start = [], 0
-        for part, size, rows in parts:
-            kept = units.get(f"{key}.{part.axis}")
-            if kept is None:
-                taken.append(torch.arange(start, start + size))
-            else:
-                order = [*kept, *(u for u in range(size // rows) if u not in kept)] if part.reorder else list(kept)
-                taken.append((start + torch.tensor(order)[:, None] * rows + torch.arange(rows)).flatten())
-            start += size
-        return torch.cat(taken).to(value.device)
-
-    def _select(self, value: Tensor, dims: tuple[str | None, ...], d: int, rows: Tensor | None) -> Tensor:
-        if rows is None:
-            return value
+    def _select(self, value: Tensor, key: str, dims: Dims, d: int, units: Mapping[str, tuple[int, ...]]) -> Tensor:
+        """The value with the kept rows of dimension d, in their order."""
         flat, back = _flatten(value, dims, d)
-        return back(flat.index_select(-1, rows))
+        stretches = self._stretches(key, dims[d] or "", flat.shape[-1])
+        if not any(f"{key}.{part.axis}" in units for part in stretches):
+            return value
+        taken, start = [], 0
+        for part in stretches:
+            kept = units.get(f"{key}.{part.axis}", range(part.size // part.rows))
+            left = [unit for unit in range(part.size // part.rows) if unit not in kept] if part.whole else []
+            first = start + torch.tensor([*kept, *left])[:, None] * part.rows
+            taken.append((first + torch.arange(part.rows)).flatten())
+            start += part.size
+        return back(flat.index_select(-1, torch.cat(taken).to(value.device)))
 
     def _renumber(self, params: Mapping[str, Tensor], layers: tuple[int, ...]) -> dict[str, Tensor]:
         head, place = f"{self.prefix}layers.", {str(old): new for new, old in enumerate(layers)}
@@ -211,7 +210,7 @@ class Plan:
         return out
 
 
-def _flatten(value: Tensor, dims: tuple[str | None, ...], d: int) -> tuple[Tensor, Any]:
+def _flatten(value: Tensor, dims: Dims, d: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The value with dimension d last (joined with the dimension of its groups), and the way back."""
     star = next((i for i, spec in enumerate(dims) if spec == f"*{dims[d]}"), None)
     if star is None:

@@ -49,7 +49,8 @@ class EncoderConfig:
                 reads = any(getattr(mixer, "mixes_tokens", False) for mixer in getattr(step, "mix", ()))
                 if reads and not self.layers[i].memory:  # type: ignore[attr-defined]
                     raise InputError(
-                        f"{path}.layers[{j}]", "reads other positions after a narrowing without memory",
+                        f"{path}.layers[{j}]",
+                        "reads other positions after a narrowing without memory",
                         f"set layers[{i}].memory: true",
                     )
 

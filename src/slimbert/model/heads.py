@@ -32,9 +32,9 @@ class MaskedLmConfig:
 
 
 class MaskedLm(nn.Module):
-    """State of rows [B, K, dim] -> logits [B, K, V]: norm(act(dense x)) table' + bias. Devlin et al. 2018, arXiv:1810.04805.
+    """State of rows [B, K, dim] -> logits [B, K, V]: norm(act(dense x)) table' + bias.
 
-    dim * width + width * V multiply-adds per row.
+    dim * width + width * V multiply-adds per row. Devlin et al. 2018, arXiv:1810.04805.
     """
 
     def __init__(self, config: MaskedLmConfig, dim: int, vocab: int, width: int) -> None:
@@ -55,7 +55,7 @@ class MaskedLm(nn.Module):
 
 @kind("sequence", role="head")
 class SequenceConfig:
-    """One label per text or pair. `hidden`: activation of a dense layer before the classes (BERT's pooler: tanh); None: none."""
+    """One label per text or pair. `hidden`: activation of a dense layer before the classes (BERT's pooler: tanh)."""
 
     labels: tuple[str, ...]
     pool: Pool = "cls"
@@ -109,6 +109,31 @@ class Embed(nn.Module):
     def forward(self, state: State, table: Tensor) -> Tensor:
         x = pooled(state, self.pool)
         return functional.normalize(x, dim=-1) if self.normalise else x
+
+
+@kind("pooler", role="head")
+class PoolerConfig:
+    """What BERT's pretraining leaves beside its encoder: the dense layer of a sequence head that has no classes yet.
+
+    Its weights have the names of that layer in `SequenceConfig`, so fine-tuning may start from them.
+    """
+
+    act: Activation = "tanh"
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "Pooler":
+        return Pooler(self, dim)
+
+
+class Pooler(nn.Module):
+    """State [B, S, dim] -> act(dense first token) [B, dim]; dim^2 multiply-adds per text."""
+
+    def __init__(self, config: PoolerConfig, dim: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, dim)
+        self.act = activation(config.act)
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        return self.act(self.dense(pooled(state, "cls")))
 
 
 def pooled(state: State, pool: Pool) -> Tensor:

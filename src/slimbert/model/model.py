@@ -1,4 +1,4 @@
-"""A Model: an encoder, a head, and the config that rebuilds both. The unit that is saved, transformed, exported, served."""
+"""A Model: an encoder, a head, the config that rebuilds both. The unit that is saved, transformed, exported, served."""
 
 import dataclasses
 from typing import Any
@@ -32,7 +32,7 @@ class ModelConfig:
     special: SpecialTokens | None = None
 
     def build(self) -> "Model":
-        if hasattr(self.head, "check"):
+        if self.head is not None and hasattr(self.head, "check"):
             self.head.check("config.head")
         return Model(self)
 
@@ -65,6 +65,7 @@ class Model(nn.Module):
 
     def answer(self, state: State) -> Tensor:
         """What the head says of a state."""
+        assert self.head is not None, "a model without a head gives states, not answers"
         return self.head(state, self.encoder.embedding.token.weight)
 
     @torch.no_grad()

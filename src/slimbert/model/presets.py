@@ -1,7 +1,7 @@
 """What exists: encoders by name, and by the notation of NarrowBERT for the order of sublayers.
 
-bert_tiny ... bert_large: the sizes of Turc et al. 2019, arXiv:1908.08962 and Devlin et al. 2018, arXiv:1810.04805: width,
-layers, width / 64 heads of 64, hidden 4 x width. Dropout is 0 (pretraining); fine-tuning sets its own.
+bert_tiny ... bert_large: the sizes of Turc et al. 2019, arXiv:1908.08962 and Devlin et al. 2018, arXiv:1810.04805:
+width, layers, width / 64 heads of 64, hidden 4 x width. Dropout is 0 (pretraining); fine-tuning sets its own.
 """
 
 import dataclasses
@@ -127,7 +127,9 @@ def _layers(part: str, text: str, sizes: Sizes) -> tuple[StepConfig, ...]:
         letters = found[2] or found[3]
         for letter in letters:
             if letter not in LETTERS:
-                raise InputError(f"pattern {text!r}", f"no mixer has the letter {letter!r}", f"known: {', '.join(LETTERS)}")
+                raise InputError(
+                    f"pattern {text!r}", f"no mixer has the letter {letter!r}", f"known: {', '.join(LETTERS)}"
+                )
         count = int(found[1] or 1)
         if not 1 <= count <= 1000:
             raise InputError(f"pattern {text!r}", f"{count} layers", "repeat 1 to 1000 times")

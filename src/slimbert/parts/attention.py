@@ -1,7 +1,7 @@
 """Multi-head attention: softmax(q k' / sqrt(head_dim)) v per head, then an output map.
 
-Vaswani et al. 2017, arXiv:1706.03762, section 3.2. Queries, keys and values come from one fused product. Positions, if any
-here, and the core that computes the attention are parts of their own.
+Vaswani et al. 2017, arXiv:1706.03762, section 3.2. Queries, keys and values come from one fused product. Positions, if
+any here, and the core that computes the attention are parts of their own.
 """
 
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ class AttentionConfig:
 
     def check(self, dim: int, path: str) -> None:
         if self.heads < 1 or self.head_dim < 1:
-            raise InputError(path, f"{self.heads} heads of {self.head_dim}", "give at least one head of at least one row")
+            raise InputError(
+                path, f"{self.heads} heads of {self.head_dim}", "give at least one head of at least one row"
+            )
         if isinstance(self.position, RotaryConfig) and self.head_dim % 2:
             raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {self.head_dim} is odd", "make it even")
 
@@ -74,4 +76,4 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, S, H * Dh] -> [B, H, S, Dh], a view."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)

@@ -69,9 +69,7 @@ def use_core(model: nn.Module, core: CoreName | Core) -> None:
             module.core = made
 
 
-def additive(
-    mask: Tensor | None, segments: Tensor | None, index: Tensor | None, dtype: torch.dtype
-) -> Tensor | None:
+def additive(mask: Tensor | None, segments: Tensor | None, index: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """What to add to scores [B, H, Q, S] so that only real tokens of the same document are read; None: nothing.
 
     The lowest finite value instead of -inf: a row that may read nothing (padding) stays finite.

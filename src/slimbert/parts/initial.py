@@ -1,7 +1,7 @@
 """Fresh weights: what every part is filled with before training.
 
-Linear maps and embeddings are normal with the standard deviation of the encoder's config (BERT: 0.02, Devlin et al. 2018,
-arXiv:1810.04805, the published code), biases are zero, norms are the identity. torch's own defaults train badly here.
+Linear maps and embeddings are normal with the standard deviation of the encoder's config (BERT: 0.02, Devlin et al.
+2018, arXiv:1810.04805, the published code), biases are zero, norms are the identity. torch's defaults train badly here.
 Parts that own raw parameters or buffers fill all of them in `reset_parameters()`.
 """
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class GroupedLinear(nn.Module):
-    """[..., inputs] -> [..., outputs]; inputs * outputs / groups multiply-adds per row; weight [G, inputs/G, outputs/G]."""
+    """[..., inputs] -> [..., outputs], weight [G, inputs/G, outputs/G]; inputs * outputs / G multiply-adds per row."""
 
     def __init__(self, inputs: int, outputs: int, *, groups: int, bias: bool = True) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class Fused(nn.Linear):
         """The outputs of maps first..last (exclusive) for x [..., inputs], one tensor each."""
         last = len(self.sizes) if last is None else last
         if last - first == len(self.sizes):
-            return torch.split(self(x), self.sizes, dim=-1)
+            return torch.split(self(x), list(self.sizes), dim=-1)
         start, stop = sum(self.sizes[:first]), sum(self.sizes[:last])
         bias = None if self.bias is None else self.bias[start:stop]
-        return torch.split(functional.linear(x, self.weight[start:stop], bias), self.sizes[first:last], dim=-1)
+        return torch.split(functional.linear(x, self.weight[start:stop], bias), list(self.sizes[first:last]), dim=-1)
 
 
 def linear(inputs: int, outputs: int, *, groups: int = 1, bias: bool = True) -> nn.Linear | GroupedLinear:

@@ -3,8 +3,8 @@
 mlp: y = mix(down(act(up x)))                            Vaswani et al. 2017, arXiv:1706.03762, section 3.3
 glu: y = down(act(gate x) * (up x))                      Shazeer 2020, arXiv:2002.05202, section 2
 
-Groups cut weights and products: `groups` of the contraction (GroupBERT, with `mixer`, a dense map after it; Chelombiev et
-al. 2021, arXiv:2106.05822), `up_groups` of the expansion too (ConvBERT; Jiang et al. 2020, arXiv:2008.02496).
+Groups cut weights and products: `groups` of the contraction (GroupBERT, with `mixer`, a dense map after it; Chelombiev
+et al. 2021, arXiv:2106.05822), `up_groups` of the expansion too (ConvBERT; Jiang et al. 2020, arXiv:2008.02496).
 """
 
 from torch import Tensor, nn
@@ -43,7 +43,10 @@ class MlpConfig:
 
 
 class Mlp(nn.Module):
-    """[B, S, dim] -> [B, S, dim]; dim * hidden * (1/up_groups + 1/groups) multiply-adds per token, dim^2 more with mixer."""
+    """[B, S, dim] -> [B, S, dim]; dim * hidden * (1/up_groups + 1/groups) multiply-adds per token.
+
+    A mixer is dim^2 more.
+    """
 
     sinks = {"hidden": "down.weight"}
 

@@ -1,7 +1,8 @@
 """The narrowing step: from here on only the rows that matter are computed.
 
-x <- x[select]; with memory, the full-length tokens stay readable, frozen (sparse queries); without, nothing after may read
-other positions (context first). Li et al. 2023, arXiv:2301.04761 (NarrowBERT). Where nothing says which rows matter, all stay.
+x <- x[select]; with memory, the full-length tokens stay readable, frozen (sparse queries); without, nothing after may
+read other positions (context first). Li et al. 2023, arXiv:2301.04761 (NarrowBERT). Where nothing says which rows
+matter, all stay.
 """
 
 from torch import nn

@@ -3,7 +3,8 @@
 Rotary: queries and keys are turned by angles place * base^(-2i/d), so that scores see differences of places only.
     Su et al. 2021, arXiv:2104.09864, section 3.2.2 (halves paired, as in GPT-NeoX).
 ALiBi:  score(i, j) gets - slope_h |i - j|; slopes 2^(-8h/H), h = 1..H.
-    Press et al. 2021, arXiv:2108.12409, section 3; symmetric for encoders. For H not a power of two: the published code's rule.
+    Press et al. 2021, arXiv:2108.12409, section 3; symmetric for encoders. Where H is no power of two: the published
+    code's rule.
 """
 
 import math

@@ -51,9 +51,7 @@ class Residual(nn.Module):
         rows = self.norm(state.x) if self.pre else state.x
         y, losses, maps = _unpack(self.mixer(rows, self._context(state, rows)))
         x = state.x + self.dropout(y)
-        return state._replace(
-            x=x if self.pre else self.norm(x), losses=state.losses + losses, maps=state.maps + maps
-        )
+        return state._replace(x=x if self.pre else self.norm(x), losses=state.losses + losses, maps=state.maps + maps)
 
     def _context(self, state: State, rows: Tensor) -> Context:
         if state.memory is None:
