@@ -1,0 +1,47 @@
+"""config.json of a model folder, as transformers sees it: an envelope around the core's ModelConfig."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from ..config import load
+from ..model import ModelConfig
+from ..model.folder import describe
+from ..model.heads import SequenceConfig
+
+
+class SlimbertConfig(PreTrainedConfig):
+    """config.json of a model folder; `model` holds the core's ModelConfig as plain data."""
+
+    model_type = "slimbert"
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> "SlimbertConfig":
+        """The envelope around a ModelConfig."""
+        return cls(**{name: value for name, value in describe(config).items() if name != "model_type"})
+
+    def core(self) -> ModelConfig:
+        """The ModelConfig inside. Raises InputError where there is none or it does not fit."""
+        return load(ModelConfig, getattr(self, "model", None), "config.json: model")
+
+    def hold(self, config: ModelConfig) -> None:
+        """Put another ModelConfig inside; labels and sizes outside follow."""
+        for name, value in describe(config).items():
+            if name not in ("model_type", "dtype", "label2id", "id2label"):
+                setattr(self, name, value)
+        if isinstance(config.head, SequenceConfig):
+            self.id2label = dict(enumerate(config.head.labels))
+            self.label2id = {label: i for i, label in enumerate(config.head.labels)}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, by their number."""
+        return tuple(str(self.id2label[i]) for i in sorted(self.id2label))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; labels that were renamed outside are renamed inside too."""
+        out: dict[str, Any] = super().to_dict()
+        head = (out.get("model") or {}).get("head") or {}
+        if head.get("kind") == "sequence" and len(head["labels"]) == len(self.labels):
+            head["labels"] = list(self.labels)
+        return out
