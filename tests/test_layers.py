@@ -24,7 +24,6 @@ BELOW_JOBS = {*BELOW_METHODS, "methods", "hf", "deploy", "bench"}
 MAY_IMPORT = {
     "errors": set(),
     "atomic": {"errors"},
-    "atomic": {"errors"},
     "config": {"errors"},
     "state": {"errors", "config"},
     "subnet": {"errors", "config", "state"},
