@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from slimbert.errors import InputError
-from slimbert.train import atomic
+from slimbert import atomic
 from slimbert.train.curve import smoothed
 from slimbert.train.run import RunFolder
 

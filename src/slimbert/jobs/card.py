@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..model.folder import write_aside
+from ..atomic import write_atomically
 
 CARD = """---
 library_name: slimbert
@@ -31,15 +31,15 @@ With transformers: `import slimbert.hf`, then `AutoModel.from_pretrained("{name}
 
 ## Limits
 
-It knows the language and the domain of its training text, and repeats what stands there. It was evaluated on nothing but
-what the table names.
+It knows the language and the domain of its training text, and repeats what stands there. It was evaluated on nothing
+but what the table names.
 """
 
 
 def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> None:
     """README.md of the run: results as a table, and the lines that use it."""
     classes = "labels" in result
-    rows = {k: v for k, v in result.items() if isinstance(v, str | int | float) and k != "run"}
+    rows: dict[str, Any] = {k: v for k, v in result.items() if isinstance(v, str | int | float) and k != "run"}
     encoder = (recipe.get("model") or {}).get("encoder") or {}
     rows |= {"width": encoder.get("dim"), "layers": len(encoder.get("layers", ()))}
     text = CARD.format(
@@ -51,7 +51,7 @@ def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, 
         if classes
         else f'slimbert.finetune("{folder.name}", "reviews.csv", out="runs/reviews")',
     )
-    write_aside(folder / "README.md", text.encode())
+    write_atomically(folder / "README.md", text.encode())
 
 
 def _shown(value: object) -> str:

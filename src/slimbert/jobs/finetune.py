@@ -1,14 +1,13 @@
 """Fine-tuning as one job: labelled texts and an encoder in, a run folder that classifies out.
 
-Rows are sorted by length into batches and padded to the longest of each; validation stops and selects; the test rows are
-looked at once. Only the token rows that occur are trained (the others get no gradient), which on small data spares most
-of the optimiser's work without changing the result.
+Rows are sorted by length into batches and padded to the longest of each; validation stops and selects; the test rows
+are looked at once. Only the token rows that occur are trained (the others get no gradient), which on small data spares
+most of the optimiser's work without changing the result.
 """
 
-import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +18,13 @@ from torch.nn import functional
 from ..config import dump, load, override
 from ..data.metrics import score
 from ..data.sampler import length_buckets
-from ..data.tasks import Split, Task, load_task
+from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted
-from ..model import Model, ModelConfig, fresh, save_model, with_dropout
-from ..model.heads import SequenceConfig
+from ..model import Model, save_model
 from ..model.transform import put_tokens_back, with_tokens
-from ..parts.activation import Activation
 from ..train import checkpoints
-from ..train.engine import CoreChoice, Precision, choose_core, device_of, engine
+from ..train.engine import choose_core, device_of, engine
 from ..train.loop import Start, Step, restore, snapshot, train
 from ..train.objectives import Batch, Classify
 from ..train.optim import OptimConfig, adamw, rate
@@ -36,40 +33,10 @@ from ..train.run import RunFolder
 from ..train.signals import Stop, stop_on_signal
 from .baselines import baselines
 from .card import write_card
-from .predict import Predictor, classify, collate
+from .classifier import Settings, classifier, default_lr
+from .labelled import Labelled
+from .predict import classify
 from .source import open_encoder
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What `--set` changes. `lr` None: by the encoder's width. `epochs` is raised until `min_updates` are made."""
-
-    epochs: int = 3
-    min_updates: int = 150
-    batch_size: int = 32
-    lr: float | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    max_len: int = 256
-    pool: str | None = None
-    hidden: Activation | None = None
-    patience: int = 4
-    evaluations: int = 10
-    precision: Precision = "auto"
-    core: CoreChoice = "auto"
-    seed: int = 0
-
-    def check(self) -> None:
-        for name in ("epochs", "batch_size", "max_len", "patience", "evaluations"):
-            if getattr(self, name) < (4 if name == "max_len" else 1):
-                raise InputError(f"--set {name}", f"{getattr(self, name)} is too small", "give a larger number")
-        if not 0 <= self.dropout < 1:
-            raise InputError("--set dropout", f"{self.dropout} is not a rate", "give 0 to below 1")
-        if self.pool not in (None, "cls", "mean"):
-            raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
-        if self.lr is not None and not self.lr > 0:
-            raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
 
 
 class Finetuned(NamedTuple):
@@ -102,13 +69,15 @@ def finetune(
 ) -> Finetuned:
     """Train a classifier of texts or pairs on top of `encoder`; `out` is the run folder.
 
-    `settings` are `name=value` changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that is
-    not finite, Interrupted after a signal with a checkpoint written.
+    `settings` are `name=value` changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that
+    is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
-    task = data if isinstance(data, Task) else load_task(
-        data, text_columns=text_columns, label_column=label_column, seed=chosen.seed
+    task = (
+        data
+        if isinstance(data, Task)
+        else load_task(data, text_columns=text_columns, label_column=label_column, seed=chosen.seed)
     )
     model, tokenizer, converted = open_encoder(encoder)
     if Path(out).exists() and any(Path(out).iterdir()) and not resume:
@@ -117,14 +86,6 @@ def finetune(
         run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
         run.notes = (*converted, *task.notes, *run.notes)
         return run.go(stop, encoder=str(encoder), resume=resume, with_baselines=with_baselines)
-
-
-class _Rows(NamedTuple):
-    """Tokenised rows of one split."""
-
-    ids: list[Any]
-    types: list[Any] | None
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 class _Run:
@@ -143,12 +104,10 @@ class _Run:
         self.max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.device = device_of(device)
         self.notes: tuple[str, ...] = ()
-        self.splits = {name: self._tokenised(getattr(task, name)) for name in ("train", "validation", "test")}
-        self.cut_share = self._cut_share()
-        self.whole = classifier(model, task, settings)
-        self.used = self._used()
+        self.rows = Labelled(task, tokenizer, self.max_len)
+        self.whole = classifier(model, task.labels, settings)
         self.accelerator = engine(device=device, precision=settings.precision)
-        small = with_tokens(self.whole, self.used)
+        small = with_tokens(self.whole, self.rows.used)
         choose_core(small, settings.core, device=self.device, length=self.max_len)
         self.objective = Classify(small).to(self.accelerator.device)
         count = len(task.train)
@@ -200,20 +159,13 @@ class _Run:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """Batches of rows of similar length; which ones follows from the seed and the number of the update."""
-        rows, step = self.splits["train"], start
-        assert rows is not None
-        lengths = [len(row) for row in rows.ids]
+        step, lengths = start, self.rows.splits["train"].lengths()
         while True:
             epoch, place = divmod(step, self.per_epoch)
             buckets = length_buckets(lengths, self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
             for index in buckets[place:]:
-                yield self._batch(rows, index)
+                yield self.rows.batch("train", index, self.device)
                 step += 1
-
-    def _batch(self, rows: _Rows, index: Any) -> dict[str, torch.Tensor]:
-        types = rows.types and [rows.types[i] for i in index]
-        batch = collate([self.place[rows.ids[i]] for i in index], types, int(self.place[self.pad_id]), self.device)
-        return batch | {"labels": torch.from_numpy(rows.labels[index]).to(self.device)}
 
     def _start(self, resume: bool) -> Start:
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
@@ -232,7 +184,9 @@ class _Run:
         return Start(found.step, found.state["tokens"], found.state["seconds"])
 
     def _identity(self) -> Any:
-        return json.loads(json.dumps({"settings": dump(self.settings), "data": self.task.sha256, "tokens": len(self.used)}))
+        return json.loads(
+            json.dumps({"settings": dump(self.settings), "data": self.task.sha256, "tokens": len(self.rows.used)})
+        )
 
     def _validate(self, step: Step, progress: Progress) -> None:
         logits, labels = self._answers("validation")
@@ -255,15 +209,15 @@ class _Run:
 
     @torch.inference_mode()
     def _answers(self, split: str) -> tuple[torch.Tensor, Any]:
-        rows = self.splits[split]
-        assert rows is not None
+        rows = self.rows.splits[split]
         self.objective.eval()
         out = torch.empty(len(rows.ids), len(self.task.labels))
-        order = np.argsort([len(row) for row in rows.ids], kind="stable")
+        order = np.argsort(rows.lengths(), kind="stable")
         for first in range(0, len(order), 64):
             index = order[first : first + 64]
+            batch = self.rows.batch(split, index, self.device)
             with self.accelerator.autocast():
-                out[torch.from_numpy(index)] = classify(self.objective.model, self._batch(rows, index)).float().cpu()
+                out[torch.from_numpy(index)] = classify(self.objective.model, batch).float().cpu()
         return out, rows.labels
 
     def _finish(self, step: Step, *, with_baselines: bool) -> Finetuned:
@@ -273,21 +227,30 @@ class _Run:
         classes = len(self.task.labels)
         scores = {}
         for name in ("validation", "test"):
-            if self.splits[name] is not None:
+            if name in self.rows.splits:
                 logits, labels = self._answers(name)
                 scores[name] = score(labels, logits.argmax(dim=1).numpy(), classes=classes)
-        others = {name: value.scores for name, value in baselines(self.task).items()} if with_baselines else {}
+        others = {one.name: one.score for one in baselines(self.task)} if with_baselines else {}
         result = Finetuned(
-            str(self.folder.path), self.task.labels, step.n, step.seconds, scores["validation"], scores.get("test"),
-            others, self.cut_share, self.notes,
+            str(self.folder.path),
+            self.task.labels,
+            step.n,
+            step.seconds,
+            scores["validation"],
+            scores.get("test"),
+            others,
+            self.rows.cut_share,
+            self.notes,
         )
         self._write(result)
         return result
 
     def _write(self, result: Finetuned) -> None:
-        whole = put_tokens_back(self.objective.model, self.whole, self.used)
+        whole = put_tokens_back(self.objective.model, self.whole, self.rows.used)
         description = {
-            "kind": self.task.kind, "text_columns": list(self.task.text_columns), "label_column": self.task.label_column,
+            "kind": self.task.kind,
+            "text_columns": list(self.task.text_columns),
+            "label_column": self.task.label_column,
             "max_len": self.max_len,
         }
         save_model(whole, self.folder.path, extra={"task": description})
@@ -297,60 +260,11 @@ class _Run:
         table = {"accuracy": (result.test or result.validation)["accuracy"], "labels": ", ".join(result.labels)}
         write_card(self.folder.path, table, recipe={"model": dump(whole.config)})
 
-    def _tokenised(self, split: Split | None) -> _Rows | None:
-        if split is None:
-            return None
-        if self.task.kind == "pair":
-            ids, types = self.tokenizer.encode_pairs(split.texts, self.max_len)  # type: ignore[arg-type]
-            return _Rows(ids, types, split.labels)
-        return _Rows(self.tokenizer.encode(split.texts, self.max_len), None, split.labels)  # type: ignore[arg-type]
-
-    def _used(self) -> torch.Tensor:
-        """The token ids that occur anywhere, and `self.place`: where each stands among them."""
-        self.pad_id = self.tokenizer.special.pad or 0
-        rows = [np.asarray([self.pad_id]), *(row for s in self.splits.values() if s is not None for row in s.ids)]
-        used = np.unique(np.concatenate(rows))
-        self.place = np.zeros(self.whole.config.encoder.embedding.vocab, dtype=np.int64)
-        self.place[used] = np.arange(len(used))
-        return torch.from_numpy(used.astype(np.int64))
-
-    def _cut_share(self) -> float:
-        rows = self.splits["train"]
-        assert rows is not None
-        full = [i for i, row in enumerate(rows.ids) if len(row) >= self.max_len]
-        if not full:
-            return 0.0
-        counts = self.tokenizer.count([self.task.train.texts[i] for i in full])  # type: ignore[misc]
-        return float((counts > self.max_len).sum()) / len(rows.ids)
-
     def _truncation(self) -> str:
-        return f"{self.cut_share:.1%} of the training texts are longer than {self.max_len} tokens and were cut"
+        return f"{self.rows.cut_share:.1%} of the training texts are longer than {self.max_len} tokens and were cut"
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:
             progress = Progress(None)
             for message in messages:
                 progress.note(message)
-
-
-def classifier(model: Model, task: Task, settings: Settings) -> Model:
-    """A model with the encoder of `model`, the dropout of the settings, and a head for the task's labels.
-
-    A head that already has these labels is kept; a fresh one takes the mean of the tokens (the first token where the
-    encoder narrows).
-    """
-    old = model.config.head
-    keep = isinstance(old, SequenceConfig) and old.labels == task.labels
-    pool: Any = settings.pool or ("cls" if model.encoder.narrows else "mean")
-    head = old if keep else SequenceConfig(labels=task.labels, pool=pool, hidden=settings.hidden)
-    config = with_dropout(dataclasses.replace(model.config, head=head), settings.dropout)
-    made = fresh(config, settings.seed)
-    made.encoder.load_state_dict(model.encoder.state_dict())
-    if keep and made.head is not None and model.head is not None:
-        made.head.load_state_dict(model.head.state_dict())
-    return made
-
-
-def default_lr(dim: int) -> float:
-    """5e-5 for wide encoders, more for narrow ones: 2e-4 at 256, 1e-4 at 384. Ours; see docs/log.md."""
-    return 5e-5 if dim >= 512 else 1e-4 if dim >= 384 else 2e-4

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -92,7 +92,9 @@ class Predictor:
         if mask is None:
             raise InputError("model", "its tokenizer has no mask token", "use a masked language model")
         if not len(places):
-            raise InputError("text", f"no mask in {text!r}", f"write {self.tokenizer.pieces[mask]} where a word is missing")
+            raise InputError(
+                "text", f"no mask in {text!r}", f"write {self.tokenizer.pieces[mask]} where a word is missing"
+            )
         with torch.inference_mode():
             rows = torch.from_numpy(ids).long()[None].to(self.device)
             select = torch.from_numpy(places)[None].to(self.device) if self.model.encoder.narrows else None
@@ -108,8 +110,8 @@ class Predictor:
     def encode(self, texts: Texts) -> tuple[list[Any], list[Any] | None]:
         """Token ids of every text, and token types where they are pairs."""
         if texts and not isinstance(texts[0], str):
-            return self.tokenizer.encode_pairs([(a, b) for a, b in texts], self.max_len)
-        return self.tokenizer.encode([str(text) for text in texts], self.max_len), None
+            return self.tokenizer.encode_pairs(cast(Sequence[tuple[str, str]], texts), self.max_len)
+        return self.tokenizer.encode(cast(Sequence[str], texts), self.max_len), None
 
     def logits(self, ids: list[Any], types: list[Any] | None) -> Tensor:
         """The head's answer for every row [N, C], float32 on the CPU."""

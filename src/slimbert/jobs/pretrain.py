@@ -1,33 +1,31 @@
 """Pretraining as one job: a recipe, prepared data, a run folder; resumable at every moment."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
 
 from ..config import dump
-from ..data.masking import MaskedLm as Masking
-from ..data.sampler import Sampler
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted
-from ..model import Model, ModelConfig, SpecialTokens, fresh, load_model, save_model
+from ..model import Model, SpecialTokens, fresh, load_model, save_model
 from ..model.heads import MaskedLmConfig
 from ..train import checkpoints
 from ..train.engine import check_compile, choose_core, device_of, engine
 from ..train.evaluate import masked_lm_loss
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import Batch, MaskedLm
+from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, load_recipe, read_recipe, seconds, with_settings
 from ..train.run import RunFolder
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
+from .feed import Feed
 
 EMBEDDING = ("model", "encoder", "embedding")
 
@@ -58,9 +56,9 @@ def pretrain(
 ) -> Pretrained:
     """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
 
-    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from a model folder (its encoder stands,
-    the recipe's is not used). Raises InputError on what does not fit, RunError at a loss that is not finite, Interrupted
-    after a signal, with a checkpoint written.
+    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from a model folder (its encoder
+    stands, the recipe's is not used). Raises InputError on what does not fit, RunError at a loss that is not finite,
+    Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     if seed is not None:
@@ -82,7 +80,8 @@ def resolve(
     budget: str | None = None,
     init_from: str | Path | None = None,
 ) -> Recipe:
-    """The recipe with what the data (and the model to continue from) decide; an explicit other value is an InputError."""
+    """The recipe with what the data (and the model to continue from) decide; an explicit other value is an
+    InputError."""
     data = with_settings(plain, settings, budget=budget)
     explicit = {a.partition("=")[0] for a in settings}
     if init_from is not None:
@@ -96,7 +95,11 @@ def resolve(
     vocab, length = recipe.model.encoder.embedding.vocab, recipe.data.seq_len
     if vocab != shards.vocab_size and (written or init_from is not None):
         problem = f"{vocab} tokens, the prepared data has {shards.vocab_size}"
-        raise InputError("recipe.model.encoder.embedding.vocab", problem, "leave it out, or prepare the data with the right tokenizer")
+        raise InputError(
+            "recipe.model.encoder.embedding.vocab",
+            problem,
+            "leave it out, or prepare the data with the right tokenizer",
+        )
     if length not in (None, shards.seq_len):
         problem = f"{length}, the prepared data has rows of {shards.seq_len}"
         raise InputError("recipe.data.seq_len", problem, "leave it out, or prepare the data with --seq-len")
@@ -111,56 +114,6 @@ def resolve(
         special=SpecialTokens(**special._asdict()),
     )
     return replace(recipe, model=config, data=replace(recipe.data, seq_len=shards.seq_len))
-
-
-class Feed:
-    """Masked batches as a function of the step: resuming needs no more than its number.
-
-    Every process draws the masks of the whole update and keeps its rows, so that the number of processes changes nothing.
-    """
-
-    def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
-        tokenizer = TextTokenizer.load(shards.tokenizer_folder)
-        self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
-        self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
-
-    def training(self, start: int) -> Iterator[Batch]:
-        """Micro-batches from update `start` on, without end."""
-        sampler = Sampler(len(self.shards), self.recipe.train.batch_size, seed=self.recipe.train.seed)
-        parts = self.recipe.train.accumulate * self.accelerator.num_processes
-        if self.recipe.train.batch_size % parts:
-            problem = f"{self.recipe.train.batch_size} rows do not split into {parts} equal parts"
-            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
-        step = start
-        while True:
-            batch = self.batch(self.shards, sampler.batch(step), seed=self.recipe.train.seed * 1_000_003 + step)
-            total = batch["weights"].sum().clamp(min=1) / parts
-            pieces = {name: value.chunk(parts) for name, value in batch.items()}
-            for micro in range(self.recipe.train.accumulate):
-                place = micro * self.accelerator.num_processes + self.accelerator.process_index
-                yield self._placed({name: value[place] for name, value in pieces.items()} | {"total": total})
-            step += 1
-
-    def validation(self, shards: Shards) -> Iterator[Batch]:
-        """The first rows of the validation split, masked the same way each time."""
-        rows, size = min(self.recipe.train.evaluate_rows, len(shards)), self.recipe.train.batch_size
-        for first in range(0, rows, size):
-            index = torch.arange(first, min(first + size, rows)).numpy()
-            yield self._placed(self.batch(shards, index, seed=first))
-
-    def batch(self, shards: Shards, index: Any, *, seed: int) -> dict[str, torch.Tensor]:
-        """The rows at `index`, masked by `seed`."""
-        rows = torch.from_numpy(shards.rows(index))
-        batch = self.masking(rows, generator=torch.Generator().manual_seed(seed))
-        real = rows != self.masking.special.pad
-        if not bool(real.all()):
-            batch["mask"] = real
-        if self.recipe.data.segments:
-            batch["segments"] = torch.from_numpy(shards.segments(index)).long()
-        return batch
-
-    def _placed(self, batch: dict[str, torch.Tensor]) -> Batch:
-        return {name: value.to(self.accelerator.device, non_blocking=True) for name, value in batch.items()}
 
 
 class _Run:
@@ -281,7 +234,9 @@ class _Run:
         batches = self.feed.validation(self.validation)
         self.val_loss = masked_lm_loss(self.objective, batches, autocast=self.accelerator.autocast())
         if self.main:
-            self.folder.append({"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds})
+            self.folder.append(
+                {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
+            )
 
     def _checkpoint(self, step: Step) -> None:
         best = self.val_loss is not None and (self.lowest is None or self.val_loss < self.lowest)

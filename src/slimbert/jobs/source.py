@@ -19,7 +19,8 @@ def open_model(name: str | Path) -> tuple[Model, Path | None, tuple[str, ...]]:
 
 
 def open_encoder(name: str | Path) -> tuple[Model, TextTokenizer, tuple[str, ...]]:
-    """A model with its tokenizer. Raises InputError where there is none, or where it has more pieces than the model rows."""
+    """A model with its tokenizer. Raises InputError where there is none, or where it has more pieces than the model
+    rows."""
     model, folder, notes = open_model(name)
     if folder is None:
         raise InputError(name, "no tokenizer files", "put tokenizer.json or vocab.txt beside the model")

@@ -6,7 +6,6 @@ carry a hash of their bytes, so that a flipped bit is found; nothing is ever unp
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..atomic import write_atomically
 from ..config import dump, load
 from ..errors import InputError
 from .heads import SequenceConfig
@@ -30,9 +30,9 @@ def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | N
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_aside(path / "model.safetensors", save(tensors, metadata={"format": "pt", "sha256": digest(tensors)}))
+    write_atomically(path / "model.safetensors", save(tensors, metadata={"format": "pt", "sha256": digest(tensors)}))
     text = json.dumps(describe(model.config) | dict(extra or {}), indent=2, ensure_ascii=False)
-    write_aside(path / "config.json", (text + "\n").encode())
+    write_atomically(path / "config.json", (text + "\n").encode())
     return path
 
 
@@ -137,19 +137,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         hashed.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        hashed.update(memoryview(value.contiguous().flatten().view(torch.uint8).numpy()) if value.numel() else b"")
+        content: Any = value.contiguous().flatten().view(torch.uint8).numpy()
+        hashed.update(content)
     return hashed.hexdigest()
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: aside, synced, renamed. Raises InputError where the disk is full."""
-    aside = path.with_name(f".{path.name}.writing")
-    try:
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(path, f"cannot be written ({error.strerror})", "free some space or choose another --out") from None

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from slimbert.errors import InputError
 
-from .atomic import sync, write_error
+from ..atomic import sync, write_error
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FORMAT = 1

@@ -3,8 +3,8 @@
     for step in train(objective, batches, optimizer):
         ...                                             # any code: evaluate, save, draw a ticket, break
 
-Placement, mixed precision, accumulation and processes are Accelerate's. The loop owns the global random state (dropout) of
-its process; what it needs to go on bit by bit is in `snapshot`, and `restore` puts it back.
+Placement, mixed precision, accumulation and processes are Accelerate's. The loop owns the global random state
+(dropout) of its process; what it needs to go on bit by bit is in `snapshot`, and `restore` puts it back.
 """
 
 import math
@@ -54,8 +54,9 @@ def train(
 ) -> Iterator[Step]:
     """Train until `batches` end or `lr` answers None; yields after every update.
 
-    `batches` gives micro-batches, `accelerator.gradient_accumulation_steps` of them per update. `lr` gives the learning rate
-    for the update that starts at a Start. Raises RunError at a loss that is not finite, before the weights are touched.
+    `batches` gives micro-batches, `accelerator.gradient_accumulation_steps` of them per update. `lr` gives the
+    learning rate for the update that starts at a Start. Raises RunError at a loss that is not finite, before the
+    weights are touched.
     """
     accelerator = accelerator or Accelerator()
     world, each = accelerator.num_processes, accelerator.gradient_accumulation_steps

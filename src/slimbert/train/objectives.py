@@ -63,8 +63,8 @@ class Wrapper(Objective):
 class MaskedLm(Objective):
     """Predict the tokens at `positions` [B, P]: cross-entropy with `labels` [B, P], weighted by `weights` [B, P].
 
-    Devlin et al. 2018, arXiv:1810.04805, section 3.1. Logits exist at the chosen rows only. `total` in the batch is what the
-    sum is divided by (the weights of the whole update); without it, the batch's own weights.
+    Devlin et al. 2018, arXiv:1810.04805, section 3.1. Logits exist at the chosen rows only. `total` in the batch is
+    what the sum is divided by (the weights of the whole update); without it, the batch's own weights.
     """
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:

@@ -16,7 +16,7 @@ import yaml
 
 from slimbert.errors import InputError
 
-from .atomic import write_atomically, write_error
+from ..atomic import write_atomically, write_error
 from .environment import environment
 
 METRICS, RECIPE, ENVIRONMENT, CURVE = "metrics.jsonl", "recipe.yaml", "environment.json", "loss.png"

@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from slimbert.errors import InputError
+from .errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -1,0 +1,67 @@
+"""The batches of a pretraining run, as a function of the number of the update."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ..data.masking import MaskedLm as Masking
+from ..data.sampler import Sampler
+from ..data.shards import Shards
+from ..data.tokenizer import TextTokenizer
+from ..errors import InputError
+from ..train.objectives import Batch
+from ..train.recipe import Recipe
+
+
+class Feed:
+    """Masked batches as a function of the step: resuming needs no more than its number.
+
+    Every process draws the masks of the whole update and keeps its rows, so that the number of processes changes
+    nothing.
+    """
+
+    def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
+        tokenizer = TextTokenizer.load(shards.tokenizer_folder)
+        self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
+        self.pad = tokenizer.special.pad
+        self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
+
+    def training(self, start: int) -> Iterator[Batch]:
+        """Micro-batches from update `start` on, without end."""
+        sampler = Sampler(len(self.shards), self.recipe.train.batch_size, seed=self.recipe.train.seed)
+        parts = self.recipe.train.accumulate * self.accelerator.num_processes
+        if self.recipe.train.batch_size % parts:
+            problem = f"{self.recipe.train.batch_size} rows do not split into {parts} equal parts"
+            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
+        step = start
+        while True:
+            batch = self.batch(self.shards, sampler.batch(step), seed=self.recipe.train.seed * 1_000_003 + step)
+            total = batch["weights"].sum().clamp(min=1) / parts
+            pieces = {name: value.chunk(parts) for name, value in batch.items()}
+            for micro in range(self.recipe.train.accumulate):
+                place = micro * self.accelerator.num_processes + self.accelerator.process_index
+                yield self._placed({name: value[place] for name, value in pieces.items()} | {"total": total})
+            step += 1
+
+    def validation(self, shards: Shards) -> Iterator[Batch]:
+        """The first rows of the validation split, masked the same way each time."""
+        rows, size = min(self.recipe.train.evaluate_rows, len(shards)), self.recipe.train.batch_size
+        for first in range(0, rows, size):
+            index = torch.arange(first, min(first + size, rows)).numpy()
+            yield self._placed(self.batch(shards, index, seed=first))
+
+    def batch(self, shards: Shards, index: Any, *, seed: int) -> dict[str, torch.Tensor]:
+        """The rows at `index`, masked by `seed`."""
+        rows = torch.from_numpy(shards.rows(index))
+        batch = self.masking(rows, generator=torch.Generator().manual_seed(seed))
+        real = rows != self.pad
+        if not bool(real.all()):
+            batch["mask"] = real
+        if self.recipe.data.segments:
+            batch["segments"] = torch.from_numpy(shards.segments(index)).long()
+        return batch
+
+    def _placed(self, batch: dict[str, torch.Tensor]) -> Batch:
+        return {name: value.to(self.accelerator.device, non_blocking=True) for name, value in batch.items()}
