@@ -158,12 +158,13 @@ class Plan:
             owner, dims = self.dims[name]
             d = next(i for i, spec in enumerate(dims) if spec and axis in spec.replace("~", "").split("|"))
             value = out[name]
-            flat, back = _flatten(value, dims, d)
+            flat, line, back = _flatten(value, dims, d)
             scales = [
                 gate.repeat_interleave(part.rows) if part.axis == axis else gate.new_ones(part.size)
-                for part in self._stretches(owner, dims[d] or "", flat.shape[-1])
+                for part in self._stretches(owner, dims[d] or "", flat.shape[line])
             ]
-            out[name] = back(flat * torch.cat(scales).to(value.dtype))
+            scale = torch.cat(scales).to(value.dtype)
+            out[name] = back(flat * scale.view(-1, *[1] * (flat.dim() - 1 - line)))
         return out
 
     def _stretches(self, key: str, spec: str, size: int) -> list[Stretch]:
@@ -186,8 +187,8 @@ class Plan:
 
     def _select(self, value: Tensor, key: str, dims: Dims, d: int, units: Mapping[str, tuple[int, ...]]) -> Tensor:
         """The value with the kept rows of dimension d, in their order."""
-        flat, back = _flatten(value, dims, d)
-        stretches = self._stretches(key, dims[d] or "", flat.shape[-1])
+        flat, line, back = _flatten(value, dims, d)
+        stretches = self._stretches(key, dims[d] or "", flat.shape[line])
         if not any(f"{key}.{part.axis}" in units for part in stretches):
             return value
         taken, start = [], 0
@@ -197,7 +198,7 @@ class Plan:
             first = start + torch.tensor([*kept, *left])[:, None] * part.rows
             taken.append((first + torch.arange(part.rows)).flatten())
             start += part.size
-        return back(flat.index_select(-1, torch.cat(taken).to(value.device)))
+        return back(flat.index_select(line, torch.cat(taken).to(value.device))).contiguous()
 
     def _renumber(self, params: Mapping[str, Tensor], layers: tuple[int, ...]) -> dict[str, Tensor]:
         head, place = f"{self.prefix}layers.", {str(old): new for new, old in enumerate(layers)}
@@ -210,11 +211,11 @@ class Plan:
         return out
 
 
-def _flatten(value: Tensor, dims: Dims, d: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The value with dimension d last (joined with the dimension of its groups), and the way back."""
+def _flatten(value: Tensor, dims: Dims, d: int) -> tuple[Tensor, int, Callable[[Tensor], Tensor]]:
+    """The value with dimension d joined to that of its groups, the joined dimension, and the way back."""
     star = next((i for i, spec in enumerate(dims) if spec == f"*{dims[d]}"), None)
     if star is None:
-        return value.movedim(d, -1), lambda flat: flat.movedim(-1, d)
+        return value, d, lambda flat: flat
     groups = value.shape[star]
-    joined = value.movedim((star, d), (-2, -1)).flatten(-2)
-    return joined, lambda flat: flat.unflatten(-1, (groups, -1)).movedim((-2, -1), (star, d))
+    joined = value.movedim((star, d), (0, 1)).flatten(0, 1)
+    return joined, 0, lambda flat: flat.unflatten(0, (groups, -1)).movedim((0, 1), (star, d))

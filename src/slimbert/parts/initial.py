@@ -2,7 +2,8 @@
 
 Linear maps and embeddings are normal with the standard deviation of the encoder's config (BERT: 0.02, Devlin et al.
 2018, arXiv:1810.04805, the published code), biases are zero, norms are the identity. torch's defaults train badly here.
-Parts that own raw parameters or buffers fill all of them in `reset_parameters()`.
+Random weights live in maps and tables, filled here from the generator; a part that owns raw parameters or buffers fills
+all of them in `reset_parameters()`, with constants.
 """
 
 import torch
@@ -10,10 +11,12 @@ from torch import nn
 
 from .linear import GroupedLinear
 
+Map = nn.Linear | GroupedLinear | nn.Conv1d | nn.Conv2d
+
 
 def initialise(module: nn.Module, std: float, generator: torch.Generator | None = None) -> None:
     """Fill what `module` itself owns (not its children)."""
-    if isinstance(module, nn.Linear | GroupedLinear):
+    if isinstance(module, Map):
         nn.init.normal_(module.weight, std=std, generator=generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
