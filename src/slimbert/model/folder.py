@@ -66,20 +66,21 @@ def load_config(folder: str | Path) -> ModelConfig:
 
 def model_type(folder: str | Path) -> str | None:
     """What kind of model a folder's config.json names: slimbert, bert, ...; None where it names none."""
-    found = _json(Path(folder)).get("model_type")
+    found = read_config(Path(folder)).get("model_type")
     return found if isinstance(found, str) else None
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
     """All of config.json of a slimbert model folder."""
-    data = _json(Path(folder))
+    data = read_config(Path(folder))
     if data.get("model_type") != "slimbert":
         problem = f"a model of type {data.get('model_type')!r}, not slimbert"
         raise InputError(Path(folder) / "config.json", problem, "read it with `slimbert convert`")
     return data
 
 
-def _json(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """All of config.json of a folder, whoever wrote it."""
     path = folder / "config.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
