@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from slimbert import model as _model  # noqa: F401  (registers the kinds)
+from torch import Tensor, nn
+
 from slimbert.config import KINDS, kind
 from slimbert.errors import InputError
 from slimbert.model.encoder import EncoderConfig
@@ -26,7 +27,6 @@ from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import Context, Mixed, pick
 from slimbert.subnet import Axis
-from torch import Tensor, nn
 
 DIM, LENGTH, VOCAB = 32, 12, 40
 LENGTHS = (12, 9, 5)  # real tokens of the rows of the ragged batch

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from slimbert.model import extract
-from slimbert.model.model import Model, ModelConfig, skeleton
-from slimbert.subnet import Plan, Subnet, axes_of, axes_of_encoder, shrink
 from torch import Tensor
 from torch.func import functional_call
 from torch.testing import assert_close
+
+from slimbert.model import extract
+from slimbert.model.model import Model, ModelConfig, skeleton
+from slimbert.subnet import Plan, Subnet, axes_of, axes_of_encoder, shrink
 from toys import Batch, configs, encoder_of, mixer_of, model_of, name, some_units, toy_encoder
 
 EVERY = pytest.mark.parametrize("config", configs("mixer"), ids=name)
@@ -37,7 +38,7 @@ def small_config(model: Model, subnet: Subnet) -> ModelConfig:
 @EVERY
 def test_every_parameter_is_declared(config: Any):
     mixer = mixer_of(config)
-    own = {n: t for n, t in mixer.state_dict().items()}
+    own = dict(mixer.state_dict())
     assert set(own) <= set(mixer.axes)
     for parameter, tensor in own.items():
         assert len(mixer.axes[parameter]) == tensor.dim(), parameter

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
+
 from slimbert.errors import InputError
 from slimbert.model.model import ModelConfig, fresh
 from slimbert.parts.core import use_core
 from slimbert.state import Context, pick
-from torch import nn
-from torch.testing import assert_close
-from torch.utils.checkpoint import checkpoint
 from toys import DIM, LENGTHS, Batch, configs, encoder_of, mixer_of, name, output, pack
 
 EVERY = pytest.mark.parametrize("config", configs("mixer"), ids=name)
