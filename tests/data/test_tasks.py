@@ -290,8 +290,8 @@ def test_splitting_is_stratified_deterministic_and_keeps_groups(labels, seed, re
     for label in set(labels):
         count = np.count_nonzero(kept == label)
         for part, fraction in zip(parts, fractions):
-            # each class is off by less than two groups: one by its own rounding, one by that of the others
-            assert abs(np.count_nonzero(kept[part] == label) - fraction * count) < 2 * repeats + 1
+            # off by less than three groups: its own rounding, that of the other classes, and the one that train must have
+            assert abs(np.count_nonzero(kept[part] == label) - fraction * count) < 3 * repeats
 
 
 @given(st.lists(st.text(max_size=2)))
@@ -358,7 +358,12 @@ def test_real_corpora_are_understood(data_folder, name, kind, columns, sizes):
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("stsb", "scores, not classes"), ("wiki_en", "no label column"), ("conll2003", "no label column"), ("squad", "no l")],
+    [
+        ("stsb", "scores, not classes"),
+        ("wiki_en", "no label column"),
+        ("conll2003", "no label column"),
+        ("squad", "no l"),
+    ],
 )
 def test_real_corpora_of_other_tasks_are_refused(data_folder, name, problem):
     with pytest.raises(InputError, match=problem):

@@ -1,8 +1,9 @@
 """Near-duplicates among short texts, found by MinHash.
 
 The share of equal values in two MinHash signatures estimates the Jaccard similarity of the texts' word triples (Broder
-1997). Texts that agree on all the values of one band are compared; those that agree on ALIKE of all values are linked, and
-links are followed: a cluster is a connected component (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, ch. 3).
+1997). Texts that agree on all the values of one band are compared; those that agree on ALIKE of all values are linked,
+and links are followed: a cluster is a connected component (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets,
+chapter 3).
 """
 
 import re
@@ -34,7 +35,7 @@ def clusters(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _links(signatures: NDArray[np.uint64], start: int) -> NDArray[np.int64]:
-    """[2, M] texts that share this band with an earlier text and are alike; each is compared with the first of its band."""
+    """[2, M] texts alike one before them with the same band; each is compared with the first that has the band."""
     band = np.ascontiguousarray(signatures[:, start : start + BAND])
     _, first, member = np.unique(band.view(f"V{BAND * 8}").ravel(), return_index=True, return_inverse=True)
     anchor = first[member]

@@ -26,8 +26,8 @@ def accuracy(labels: Ints, predictions: Ints) -> float:
 def f1(labels: Ints, predictions: Ints, *, positive: int = 1) -> float:
     """F1 of one class; 0 where it is neither present nor predicted."""
     _same_rows(labels, predictions)
-    right = np.count_nonzero((labels == positive) & (predictions == positive))
-    both = np.count_nonzero(labels == positive) + np.count_nonzero(predictions == positive)
+    right = int(np.count_nonzero((labels == positive) & (predictions == positive)))
+    both = int(np.count_nonzero(labels == positive) + np.count_nonzero(predictions == positive))
     return 2 * right / both if both else 0.0
 
 
@@ -100,7 +100,7 @@ def paired_bootstrap(
     draws = (_resample(rng, len(labels)) for _ in range(samples))
     drawn = np.array([metric(labels[i], first[i]) - metric(labels[i], second[i]) for i in draws])
     low, high = _percentiles(drawn, confidence)
-    other_side = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    other_side = min(int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0)))
     p = min(1.0, 2 * max(other_side, 1) / samples)
     return Difference(metric(labels, first) - metric(labels, second), low, high, p)
 

@@ -11,8 +11,8 @@ Ints = NDArray[np.int64]
 def stratified(labels: Ints, fractions: Sequence[float], *, seed: int, groups: Ints | None = None) -> list[Ints]:
     """Row numbers of each part, ascending: every row in exactly one part.
 
-    labels: [N] class of each row. fractions: share of each part, summing to 1; the first, being the largest, gets at
-    least one group of every class. groups: [N], rows with the same number (equal texts) come to the same part; they
+    labels: [N] class of each row. fractions: share of each part, summing to 1; the first gets a group of every class
+    also where there are fewer groups than that would take. groups: [N], rows with the same number (equal texts) come to the same part; they
     count as the class of their first row.
 
     The members of a class, in random order, get ranks (i + 1/2) / n in it; all groups sorted by rank are cut by the
@@ -22,14 +22,17 @@ def stratified(labels: Ints, fractions: Sequence[float], *, seed: int, groups: I
     _, first, member, size = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     rng = np.random.default_rng(seed)
     rank = np.empty(len(first))
+    needed = []
     for label in np.unique(labels[first]):
         places = rng.permutation(np.flatnonzero(labels[first] == label))
         rank[places] = (np.arange(len(places)) + 0.5) / len(places)
+        needed.append(places[0])
     order = np.lexsort((rng.random(len(rank)), rank))
     middle = (np.cumsum(size[order]) - size[order] / 2) / len(labels)
     bounds = np.cumsum(fractions)[:-1]
     part = np.empty(len(first), dtype=np.int64)
     part[order] = np.searchsorted(bounds, middle, side="right")
+    part[needed] = 0
     return [np.flatnonzero(part[member] == number) for number in range(len(fractions))]
 
 
