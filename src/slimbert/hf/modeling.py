@@ -226,7 +226,8 @@ def real_tokens(mask: Tensor | None) -> Tensor | None:
         raise InputError(
             "attention_mask", f"of shape {tuple(mask.shape)}", "give [batch, tokens], 1 where a token is real"
         )
-    looks = mask.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    looks = mask.device.type == "cpu" and not traced
     return None if looks and bool(mask.all()) else mask.bool()
 
 

@@ -1,0 +1,134 @@
+"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA.
+
+Rules are data (one file per layout), read in both directions. A sequence head, a masked-LM head, or else BERT's pooler
+(which waits for classes) comes along; what has no place in our model is dropped, and the notes say so.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors.torch import save
+
+from ...atomic import write_atomically
+from ...data.tokenizer import TextTokenizer
+from ...errors import InputError
+from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
+from ...model.folder import read_config
+from .bert import BERT
+from .distilbert import DISTILBERT
+from .electra import ELECTRA
+from .layout import Layout, encoder_of, same, shape_of
+from .roberta import ROBERTA
+from .source import folder_of, tensors_of, tokenizer_of
+from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
+
+__all__ = ["LAYOUTS", "read", "write"]
+
+LAYOUTS: Mapping[str, Layout] = {layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA)}
+SUFFIX = {None: "Model", "pooler": "Model", "masked_lm": "ForMaskedLM", "sequence": "ForSequenceClassification"}
+
+
+def read(
+    name: str | Path, *, prefer: Literal["masked_lm", "pooler"] = "masked_lm"
+) -> tuple[Model, Path | None, tuple[str, ...]]:
+    """(model in float32 on the CPU, folder of its tokenizer or None, notes on what was dropped).
+
+    `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler.
+    Raises InputError where the layout is not one of `LAYOUTS`, where weights contradict the config, or where they would
+    have to be unpickled.
+    """
+    folder = folder_of(name)
+    config, place = read_config(folder), folder / "config.json"
+    tokenizer = tokenizer_of(folder)
+    if config.get("model_type") == "slimbert":
+        return load_model(folder), tokenizer, ()
+    layout = LAYOUTS.get(str(config.get("model_type")))
+    if layout is None:
+        known = f"slimbert reads {', '.join(LAYOUTS)}, and its own"
+        raise InputError(f"{place}: model_type", f"{config.get('model_type')!r} is not supported", known)
+    shape = layout.shape(config, place)
+    tensors = plain_names(layout, tensors_of(folder))
+    kind = kind_of(layout, tensors, " ".join(map(str, config.get("architectures") or ())), prefer)
+    labels = _labels(config, place, class_rows(layout, tensors)) if kind == "sequence" else ()
+    one_table = tied(layout, tensors, said=config.get("tie_word_embeddings") is not False)
+    head = layout.head(kind, shape, config, labels=labels, tied=one_table)
+    special = _special(tokenizer, layout.pad(config, place))
+    ours = ModelConfig(encoder=encoder_of(shape), head=head, special=special)
+    model = skeleton(ours)
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    values, notes = gather(layout, tensors, wanted, kind, folder / "model.safetensors")
+    model.load_state_dict(values, strict=True, assign=True)
+    return model.eval(), tokenizer, notes
+
+
+def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
+    """Write config.json and model.safetensors as transformers' classes of that layout read them; gives its name.
+
+    None: the first of `LAYOUTS` that can say what the model is. Raises InputError with the place in our config that
+    the layout cannot say.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError("layout", f"no layout is called {layout!r}", f"known: {', '.join(LAYOUTS)}")
+    chosen, config = _described(model.config, list(LAYOUTS) if layout is None else [layout])
+    tensors = scatter(chosen, model.state_dict(), config.pop("head"))
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomically(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path / "config.json", text.encode())
+    return chosen.model_type
+
+
+def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str, Any]]:
+    """The first of the layouts that says the whole config, and its config.json; or the first one's InputError."""
+    refusals = []
+    for name in names:
+        try:
+            return LAYOUTS[name], _describe(config, LAYOUTS[name])
+        except InputError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
+    """config.json of that layout, and under "head" the kind of head; it is read again to see that nothing is lost."""
+    kind, shape = getattr(config.head, "kind", None), shape_of(config.encoder)
+    remedy = f"the layout {layout.model_type} cannot say it; try another one, or keep the slimbert folder"
+    if kind not in SUFFIX or (kind and kind not in layout.heads):
+        raise InputError("config.head", f"a head of kind {kind!r}", remedy)
+    labels, one_table = getattr(config.head, "labels", ()), getattr(config.head, "tied", True)
+    special = config.special or SpecialTokens(pad=shape.offset - 1 if layout.offset_after_pad else 0)
+    out: dict[str, Any] = {
+        "model_type": layout.model_type,
+        "architectures": [f"{layout.class_name}{SUFFIX[kind]}"],
+        **layout.describe(shape),
+        "pad_token_id": special.pad,
+        "tie_word_embeddings": one_table,
+        "dtype": "float32",
+    }
+    if kind == "sequence":
+        out[layout.classifier_dropout] = config.head.dropout  # type: ignore[union-attr]
+        out["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        out["label2id"] = {label: i for i, label in enumerate(labels)}
+    said = layout.shape(out, "config.json")
+    same(config.encoder, encoder_of(said), "config.encoder", remedy)
+    same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", remedy)
+    return out | {"head": kind}
+
+
+def _labels(config: Mapping[str, Any], place: Path, rows: int) -> tuple[str, ...]:
+    """The names of the classes, by number; transformers' own where config.json has none."""
+    names = config.get("id2label") or {str(i): f"LABEL_{i}" for i in range(config.get("num_labels") or rows)}
+    if not isinstance(names, Mapping) or sorted(names) != sorted(str(i) for i in range(rows)):
+        problem = f"{len(names)} labels, the classifier has {rows} rows"
+        raise InputError(f"{place}: id2label", problem, "name every class once, from 0")
+    return tuple(str(names[str(i)]) for i in range(rows))
+
+
+def _special(tokenizer: Path | None, pad: int) -> SpecialTokens:
+    """The tokens with a role, from the tokenizer; without one only the pad token is known."""
+    if tokenizer is None:
+        return SpecialTokens(pad=pad, unk=None, cls=None, sep=None, mask=None)
+    return SpecialTokens(**TextTokenizer.load(tokenizer).special._asdict())
