@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slimbert.config import KINDS, kind
 from slimbert.errors import InputError
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.heads import SequenceConfig
 from slimbert.model.model import Model, ModelConfig, fresh
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.core import Core, Sdpa, additive
@@ -155,7 +156,7 @@ def windows(values: Tensor, ctx: Context, kernel: int) -> Tensor:
 
 
 # What a part is made with in the contracts, where its defaults are not toy-size or one form does not cover it.
-MIXERS: dict[str, tuple[Any, ...]] = {
+FORMS: dict[str, tuple[Any, ...]] = {
     "attention": (
         AttentionConfig(heads=4, head_dim=8),
         AttentionConfig(heads=3, head_dim=8, bias=False, position=AlibiConfig()),
@@ -167,6 +168,7 @@ MIXERS: dict[str, tuple[Any, ...]] = {
         MlpConfig(hidden=48, groups=2, up_groups=4, bias=False),
     ),
     "toy_mixed": (ToyMixedConfig(),),
+    "sequence": (SequenceConfig(labels=("a", "b", "c")), SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)),
     "glu": (GluConfig(hidden=48), GluConfig(hidden=48, groups=4, bias=True, act="silu")),
 }
 SMALL = {
@@ -182,7 +184,7 @@ SMALL = {
 
 def configs(role: str) -> list[Any]:
     """Every registered kind of a role at toy size: the forms listed here, else its defaults with small sizes."""
-    return [one for cls in KINDS[role].values() for one in (MIXERS.get(cls.kind) or (small(cls),))]
+    return [one for cls in KINDS[role].values() for one in (FORMS.get(cls.kind) or (small(cls),))]
 
 
 def small(cls: type) -> Any:

@@ -7,6 +7,9 @@ typing is sugar (`repeat`, `preset`, `pattern`): it is expanded on load into wha
 
 import dataclasses
 import difflib
+import functools
+import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -33,6 +36,19 @@ class Role:
 
     name: str
 
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Bounds of a number, both included; stands in the annotation of its field."""
+
+    low: float
+    high: float
+
+
+Count = Annotated[int, Between(1, 10_000_000)]
+Size = Annotated[int, Between(0, 10_000_000)]
+Share = Annotated[float, Between(0, 1)]
+NonNegative = Annotated[float, Between(0, sys.float_info.max)]
 
 MixerConfig = Annotated[Buildable, Role("mixer")]
 StepConfig = Annotated[Buildable, Role("step")]
@@ -75,10 +91,8 @@ def expand(data: Any, path: str = "config") -> Any:
         out = []
         for i, item in enumerate(data):
             times = item.get("repeat", 1) if isinstance(item, Mapping) else 1
-            if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-                raise InputError(
-                    f"{path}[{i}].repeat", f"{times!r} is not a count", "give a whole number of at least 1"
-                )
+            if not isinstance(times, int) or isinstance(times, bool) or not 1 <= times <= 1000:
+                raise InputError(f"{path}[{i}].repeat", f"{_show(times)} is not a count", "repeat 1 to 1000 times")
             plain = {k: v for k, v in item.items() if k != "repeat"} if isinstance(item, Mapping) else item
             out += [expand(plain, f"{path}[{i}]")] * times
         return out
@@ -101,7 +115,15 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(cls: type[T], data: Any, path: str = "config") -> T:
     """The config that plain data describes. Raises InputError with the path of what does not fit, and the fix."""
-    return typing.cast(T, _value(cls, expand(data, path), path))
+    try:
+        return typing.cast(T, _value(cls, expand(data, path), path))
+    except RecursionError:
+        raise InputError(path, "nested without end", "look for a YAML alias that contains itself") from None
+
+
+def validate(config: Any, path: str) -> None:
+    """Raise InputError where a config made in Python holds what a file could not say."""
+    load(type(config), dump(config), path)
 
 
 def dump(config: Any) -> Any:
@@ -159,7 +181,12 @@ def _assign(data: Any, keys: list[str], value: Any, name: str) -> Any:
 def _value(annotation: Any, data: Any, path: str) -> Any:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _kind(args[1].name, data, path)
+        if isinstance(args[1], Role):
+            return _kind(args[1].name, data, path)
+        number = _value(args[0], data, path)
+        if not args[1].low <= number <= args[1].high:
+            raise InputError(path, f"{_show(number)} is not in {args[1].low:g} to {args[1].high:g}", "mend the value")
+        return number
     if origin in (Union, types.UnionType):
         if data is None and type(None) in args:
             return None
@@ -168,11 +195,11 @@ def _value(annotation: Any, data: Any, path: str) -> Any:
         return _value((exact or members)[0], data, path)
     if origin is Literal:
         if data not in args:
-            raise InputError(path, f"{data!r} is not one of {', '.join(map(str, args))}", _nearest(data, args))
+            raise InputError(path, f"{_show(data)} is not one of {', '.join(map(str, args))}", _nearest(data, args))
         return data
     if origin is tuple:
         if not isinstance(data, list | tuple):
-            raise InputError(path, f"{data!r} is not a list", "write a YAML list")
+            raise InputError(path, f"{_show(data)} is not a list", "write a YAML list")
         if len(args) == 2 and args[1] is ...:
             return tuple(_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(data))
         if len(args) != len(data):
@@ -180,7 +207,11 @@ def _value(annotation: Any, data: Any, path: str) -> Any:
         return tuple(_value(a, item, f"{path}[{i}]") for i, (a, item) in enumerate(zip(args, data, strict=True)))
     if dataclasses.is_dataclass(annotation):
         return _fields(typing.cast(type, annotation), data, path)
-    return data if annotation is Any or origin is dict else _scalar(annotation, data, path)
+    if origin is dict:
+        if not isinstance(data, Mapping):
+            raise InputError(path, f"{_show(data)} is not a mapping", "write `name: value` lines")
+        return {key: _value(args[1], value, f"{path}.{key}") for key, value in data.items()}
+    return data if annotation is Any else _scalar(annotation, data, path)
 
 
 def _kind(role: str, data: Any, path: str) -> Any:
@@ -189,10 +220,10 @@ def _kind(role: str, data: Any, path: str) -> Any:
     if dataclasses.is_dataclass(data) and type(data) in table.values():
         return data
     if not isinstance(data, Mapping) or "kind" not in data:
-        raise InputError(path, f"no kind in {data!r}"[:120], known)
-    if data["kind"] not in table:
+        raise InputError(path, f"no kind in {_show(data)}", known)
+    if not isinstance(data["kind"], str) or data["kind"] not in table:
         raise InputError(
-            f"{path}.kind", f"no {role} is called {data['kind']!r}", _nearest(data["kind"], table) or known
+            f"{path}.kind", f"no {role} is called {_show(data['kind'])}", _nearest(data["kind"], table) or known
         )
     return _fields(table[data["kind"]], {k: v for k, v in data.items() if k != "kind"}, path)
 
@@ -201,10 +232,10 @@ def _fields(cls: type, data: Any, path: str) -> Any:
     if isinstance(data, cls):
         return data
     if not isinstance(data, Mapping):
-        raise InputError(path, f"{data!r} is not a mapping"[:120], "write `name: value` lines")
+        raise InputError(path, f"{_show(data)} is not a mapping", "write `name: value` lines")
     if "kind" in data and data["kind"] == getattr(cls, "kind", None):
         data = {k: v for k, v in data.items() if k != "kind"}
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     for key in data:
         if key not in names:
@@ -220,14 +251,27 @@ def _fields(cls: type, data: Any, path: str) -> Any:
 def _scalar(annotation: type, data: Any, path: str) -> Any:
     if annotation is float and isinstance(data, int | float | str) and not isinstance(data, bool):
         try:
-            return float(data)  # YAML 1.1 reads 1e-4 as text
-        except ValueError:
-            pass
+            number = float(data)  # YAML 1.1 reads 1e-4 as text
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not math.isnan(number):
+            return number
     elif annotation is int and isinstance(data, float) and data.is_integer():
         return int(data)
     elif isinstance(data, annotation) and not (annotation is int and isinstance(data, bool)):
         return data
-    raise InputError(path, f"{data!r} is not of type {annotation.__name__}", "mend the value")
+    raise InputError(path, f"{_show(data)} is not of type {annotation.__name__}", "mend the value")
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def _show(value: object) -> str:
+    """A value as it may stand in a message of one line."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**18 else "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _nearest(word: object, known: typing.Iterable[object]) -> str:

@@ -189,6 +189,7 @@ def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: B
     assert_close(compiled, eager, **CLOSE)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when Inductor is imported
 def test_generated_code_computes_the_same(batch: Batch):
     """Inductor, on the smallest encoder that has rotary, ALiBi, groups and a narrowing."""
     torch.compiler.reset()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import parts as parts  # registers every kind
-from ..config import EmbeddingConfig, NormConfig, StepConfig, kind
+from ..config import Count, EmbeddingConfig, NonNegative, NormConfig, StepConfig, kind, validate
 from ..errors import InputError
 from ..parts.initial import initialise_all
 from ..parts.narrow import NarrowConfig
@@ -18,11 +18,11 @@ from ..state import Encoded, State
 class EncoderConfig:
     """One entry per layer; `final_norm` is needed after pre-norm layers; `init_std` fills fresh weights."""
 
-    dim: int
+    dim: Count
     embedding: EmbeddingConfig
     layers: tuple[StepConfig, ...]
     final_norm: NormConfig | None = None
-    init_std: float = 0.02
+    init_std: NonNegative = 0.02
 
     def build(self) -> "Encoder":
         self.check()
@@ -36,8 +36,13 @@ class EncoderConfig:
 
     def check(self, path: str = "config.encoder") -> None:
         """What must fit across parts. Raises InputError with the path."""
-        if self.dim < 1 or not self.layers:
-            raise InputError(path, f"width {self.dim}, {len(self.layers)} layers", "give at least one of each")
+        validate(self, path)
+        lists = {"layers": self.layers} | {
+            f"layers[{i}].mix": s.mix for i, s in enumerate(self.layers) if hasattr(s, "mix")
+        }
+        for place, entries in lists.items():
+            if not entries:
+                raise InputError(f"{path}.{place}", "empty", "give at least one")
         for place, mixer in self.mixers():
             if hasattr(mixer, "check"):
                 mixer.check(self.dim, f"{path}.{place}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import NormConfig, kind
+from ..config import NormConfig, Share, kind
 from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.norm import LayerNormConfig
@@ -60,7 +60,7 @@ class SequenceConfig:
     labels: tuple[str, ...]
     pool: Pool = "cls"
     hidden: Activation | None = "tanh"
-    dropout: float = 0.0
+    dropout: Share = 0.0
 
     def check(self, path: str) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import HeadConfig, kind
+from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
 from ..state import Encoded, State, pick
 from .encoder import EncoderConfig
@@ -32,8 +32,10 @@ class ModelConfig:
     special: SpecialTokens | None = None
 
     def build(self) -> "Model":
-        if self.head is not None and hasattr(self.head, "check"):
-            self.head.check("config.head")
+        if self.head is not None:
+            validate(self.head, "config.head")
+            if hasattr(self.head, "check"):
+                self.head.check("config.head")
         return Model(self)
 
 

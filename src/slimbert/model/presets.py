@@ -140,8 +140,8 @@ def _layers(part: str, text: str, sizes: Sizes) -> tuple[StepConfig, ...]:
 @sugar("preset")
 def _preset(data: dict[str, Any], path: str) -> dict[str, Any]:
     name = data["preset"]
-    if name not in PRESETS:
-        raise InputError(path, f"no preset is called {name!r}", f"known: {', '.join(PRESETS)}")
+    if not isinstance(name, str) or name not in PRESETS:
+        raise InputError(path, f"no preset is called {name!r}"[:120], f"known: {', '.join(PRESETS)}")
     return merge(dump(PRESETS[name]()), {k: v for k, v in data.items() if k != "preset"})
 
 

@@ -6,7 +6,7 @@ any here, and the core that computes the attention are parts of their own.
 
 from torch import Tensor, nn
 
-from ..config import PositionConfig, kind
+from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
 from ..state import Context, Mixed, places
 from .core import Core, Sdpa, additive
@@ -16,19 +16,15 @@ from .position import RotaryConfig
 
 @kind("attention")
 class AttentionConfig:
-    heads: int = 12
-    head_dim: int = 64
+    heads: Count = 12
+    head_dim: Count = 64
     bias: bool = True
-    dropout: float = 0.0
+    dropout: Share = 0.0
     position: PositionConfig | None = None
     axes = {"head": ("heads", "head_dim")}
     mixes_tokens = True
 
     def check(self, dim: int, path: str) -> None:
-        if self.heads < 1 or self.head_dim < 1:
-            raise InputError(
-                path, f"{self.heads} heads of {self.head_dim}", "give at least one head of at least one row"
-            )
         if isinstance(self.position, RotaryConfig) and self.head_dim % 2:
             raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {self.head_dim} is odd", "make it even")
 

@@ -6,7 +6,7 @@ projection): Lan et al. 2019, arXiv:1909.11942, section 3.1. Positions restart w
 
 from torch import Tensor, nn
 
-from ..config import NormConfig, kind
+from ..config import Count, NormConfig, Share, Size, kind
 from ..state import places
 from .norm import LayerNormConfig
 
@@ -15,12 +15,12 @@ from .norm import LayerNormConfig
 class AbsoluteConfig:
     """`width` None: that of the encoder; else factorised. `offset`: rows of the table before place 0 (RoBERTa: 2)."""
 
-    vocab: int = 30522
-    width: int | None = None
-    max_len: int = 512
-    offset: int = 0
-    types: int = 2
-    dropout: float = 0.0
+    vocab: Count = 30522
+    width: Count | None = None
+    max_len: Count = 512
+    offset: Size = 0
+    types: Size = 2
+    dropout: Share = 0.0
     norm: NormConfig = LayerNormConfig()
 
     def build(self, dim: int) -> "Embedding":
@@ -31,11 +31,11 @@ class AbsoluteConfig:
 class TokensConfig:
     """No positions here: attention knows them (rotary, ALiBi). `max_len` is the longest row that is fed."""
 
-    vocab: int = 30522
-    width: int | None = None
-    max_len: int = 512
-    types: int = 0
-    dropout: float = 0.0
+    vocab: Count = 30522
+    width: Count | None = None
+    max_len: Count = 512
+    types: Size = 0
+    dropout: Share = 0.0
     norm: NormConfig = LayerNormConfig()
 
     def build(self, dim: int) -> "Embedding":

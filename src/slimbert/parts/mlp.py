@@ -9,7 +9,7 @@ et al. 2021, arXiv:2106.05822), `up_groups` of the expansion too (ConvBERT; Jian
 
 from torch import Tensor, nn
 
-from ..config import kind
+from ..config import Count, kind
 from ..errors import InputError
 from ..state import Context
 from .activation import Activation, activation
@@ -18,20 +18,18 @@ from .linear import Fused, linear
 
 def check_groups(dim: int, hidden: int, groups: dict[str, int], path: str) -> None:
     """Raise InputError where groups do not divide the widths they split."""
-    if hidden < 1:
-        raise InputError(f"{path}.hidden", f"{hidden} neurons", "give at least one")
     for field, count in groups.items():
-        if count < 1 or dim % count or hidden % count:
+        if dim % count or hidden % count:
             raise InputError(f"{path}.{field}", f"{count} groups do not divide {dim} and {hidden}", "choose a divisor")
 
 
 @kind("mlp")
 class MlpConfig:
-    hidden: int = 3072
+    hidden: Count = 3072
     act: Activation = "gelu"
     bias: bool = True
-    groups: int = 1
-    up_groups: int = 1
+    groups: Count = 1
+    up_groups: Count = 1
     mixer: bool = False
     axes = {"hidden": ("hidden", 1, "groups", "up_groups")}
 
@@ -72,10 +70,10 @@ class Mlp(nn.Module):
 
 @kind("glu")
 class GluConfig:
-    hidden: int = 3072
+    hidden: Count = 3072
     act: Activation = "gelu"
     bias: bool = False
-    groups: int = 1
+    groups: Count = 1
     axes = {"hidden": ("hidden", 1, "groups")}
 
     def check(self, dim: int, path: str) -> None:

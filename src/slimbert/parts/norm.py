@@ -6,12 +6,12 @@ RMSNorm:   y = g x / sqrt(mean(x^2) + eps)               Zhang and Sennrich 2019
 
 from torch import nn
 
-from ..config import kind
+from ..config import NonNegative, kind
 
 
 @kind("layer_norm", role="norm")
 class LayerNormConfig:
-    eps: float = 1e-12  # BERT's published code
+    eps: NonNegative = 1e-12  # BERT's published code
     bias: bool = True
 
     def build(self, dim: int) -> nn.LayerNorm:
@@ -20,7 +20,7 @@ class LayerNormConfig:
 
 @kind("rms_norm", role="norm")
 class RmsNormConfig:
-    eps: float = 1e-6
+    eps: NonNegative = 1e-6
 
     def build(self, dim: int) -> nn.RMSNorm:
         return nn.RMSNorm(dim, eps=self.eps)

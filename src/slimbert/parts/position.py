@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..config import kind
+from ..config import NonNegative, kind
 
 
 @kind("rotary", role="position")
 class RotaryConfig:
-    base: float = 10000.0
+    base: NonNegative = 10000.0
 
     def build(self, heads: int, head_dim: int) -> "Rotary":
         return Rotary(self.base, head_dim)

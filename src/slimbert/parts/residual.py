@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ..config import MixerConfig, NormConfig, kind
+from ..config import MixerConfig, NormConfig, Share, kind
 from ..state import Context, Mixed, State
 from .norm import LayerNormConfig
 
@@ -21,7 +21,7 @@ Wiring = Literal["post", "pre"]
 class LayerConfig:
     mix: tuple[MixerConfig, ...]
     wiring: Wiring = "post"
-    dropout: float = 0.0
+    dropout: Share = 0.0
     norm: NormConfig = LayerNormConfig()
 
     def build(self, dim: int) -> "Layer":
