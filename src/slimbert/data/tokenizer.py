@@ -43,7 +43,7 @@ class TextTokenizer:
     def __init__(self, inner: Tokenizer, config: dict[str, Any], place: object = "tokenizer"):
         inner.no_padding()
         inner.no_truncation()
-        self._inner, self._config, self._lock = inner, config, threading.Lock()
+        self.inner, self._config, self._lock = inner, config, threading.Lock()
         self._vocabulary: dict[str, int] = inner.get_vocab(with_added_tokens=True)
         self.special = _roles(self._vocabulary, config, place)
 
@@ -103,7 +103,7 @@ class TextTokenizer:
             config["model_input_names"] = ["input_ids", *types, "attention_mask"]
         for role, number in self.special._asdict().items():
             config.setdefault(f"{role}_token", self.pieces[number])
-        (path / "tokenizer.json").write_text(self._inner.to_str(pretty=True), encoding="utf-8")
+        (path / "tokenizer.json").write_text(self.inner.to_str(pretty=True), encoding="utf-8")
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (path / "tokenizer_config.json").write_text(text, encoding="utf-8")
         if self.kind == "WordPiece":
@@ -125,18 +125,18 @@ class TextTokenizer:
     @property
     def kind(self) -> str:
         """WordPiece, BPE, Unigram or WordLevel."""
-        return type(self._inner.model).__name__
+        return type(self.inner.model).__name__
 
     @cached_property
     def special_ids(self) -> Ids:
         """[n] int32, sorted: the five roles and every other piece marked special."""
-        marked = [number for number, piece in self._inner.get_added_tokens_decoder().items() if piece.special]
+        marked = [number for number, piece in self.inner.get_added_tokens_decoder().items() if piece.special]
         return np.unique(np.array([*self.special, *marked], np.int32))
 
     @cached_property
     def continues(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """[V]: true where the piece goes on with the word of the piece before it."""
-        prefix = getattr(self._inner.model, "continuing_subword_prefix", None)
+        prefix = getattr(self.inner.model, "continuing_subword_prefix", None)
         if prefix:
             made = np.array([piece.startswith(prefix) and piece != prefix for piece in self.pieces])
         else:
@@ -147,7 +147,7 @@ class TextTokenizer:
     @cached_property
     def sha256(self) -> str:
         """Of all that decides the ids: two tokenizers with equal hashes encode equally."""
-        content = self._inner.to_str() + json.dumps(self.special)
+        content = self.inner.to_str() + json.dumps(self.special)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], max_len: int) -> list[Ids]:
@@ -165,7 +165,7 @@ class TextTokenizer:
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """Readable text of the pieces."""
-        return str(self._inner.decode([int(number) for number in ids], skip_special_tokens=skip_special))
+        return str(self.inner.decode([int(number) for number in ids], skip_special_tokens=skip_special))
 
     def id_of(self, piece: str) -> int | None:
         """Its number, None if there is no such piece."""
@@ -176,15 +176,15 @@ class TextTokenizer:
     ) -> list[tokenizers.Encoding]:
         with self._lock:  # truncation is a state of the tokenizer
             if max_len is None:
-                self._inner.no_truncation()
+                self.inner.no_truncation()
             else:
-                self._inner.enable_truncation(max_len, strategy="longest_first")
+                self.inner.enable_truncation(max_len, strategy="longest_first")
             try:
-                return self._inner.encode_batch_fast(list(texts))
+                return self.inner.encode_batch_fast(list(texts))
             except (TypeError, UnicodeEncodeError) as error:
                 raise InputError("texts", f"cannot be encoded ({error})", "give texts of whole characters") from error
             finally:
-                self._inner.no_truncation()
+                self.inner.no_truncation()
 
 
 def _json(path: Path) -> dict[str, Any]:
