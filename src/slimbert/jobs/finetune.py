@@ -43,6 +43,7 @@ class Finetuned(NamedTuple):
     """What a fine-tuning run came to; `test` is None where the data left no rows for it."""
 
     run: str
+    kind: str
     labels: tuple[str, ...]
     updates: int
     seconds: float
@@ -60,6 +61,7 @@ def finetune(
     out: str | Path,
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
+    kind: str | None = None,
     settings: Sequence[str] = (),
     resume: bool = False,
     seed: int | None = None,
@@ -69,7 +71,8 @@ def finetune(
 ) -> Finetuned:
     """Train a classifier of texts or pairs on top of `encoder`; `out` is the run folder.
 
-    `settings` are `name=value` changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that
+    `kind` is what the data must turn out to be (classification or pair), where it is given. `settings` are `name=value`
+    changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that
     is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
@@ -79,6 +82,9 @@ def finetune(
         if isinstance(data, Task)
         else load_task(data, text_columns=text_columns, label_column=label_column, seed=chosen.seed)
     )
+    if kind not in (None, task.kind):
+        problem = f"the data looks like {task.kind}: text in {', '.join(task.text_columns)}"
+        raise InputError(f"--task {kind}", problem, "name the text columns with --text-column")
     model, tokenizer, converted = open_encoder(encoder)
     if Path(out).exists() and any(Path(out).iterdir()) and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
@@ -233,6 +239,7 @@ class _Run:
         others = {one.name: one.score for one in baselines(self.task)} if with_baselines else {}
         result = Finetuned(
             str(self.folder.path),
+            self.task.kind,
             self.task.labels,
             step.n,
             step.seconds,

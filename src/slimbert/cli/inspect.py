@@ -1,0 +1,90 @@
+"""Commands that look: show, list, doctor, bench."""
+
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from . import output, tables
+
+app = typer.Typer()
+bench = typer.Typer(rich_markup_mode=None)
+app.add_typer(bench, name="bench", help="Measure on this machine.")
+
+
+@app.command()
+def show(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A preset, pattern, recipe, run, model folder, or transformers folder."),
+    ],
+    length: o.Length = 128,
+    batch: o.Batch = 1,
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, metavar="K", help="Rows kept where the model narrows, and answered for."),
+    ] = None,
+    settings: o.Settings = None,
+    json: o.Json = False,
+) -> None:
+    """Print a model part by part, with what each costs.
+
+    Parameters, multiply-adds, and bytes of activations.
+    """
+    from ..jobs.overview import show as job
+
+    with output.results(json) as result:
+        made = job(model, length=length, batch=batch, keep=keep, settings=settings or ())
+        result(made, *tables.shown(made))
+
+
+@app.command("list")
+def list_(json: o.Json = False) -> None:
+    """Print presets, kinds of parts, and recipes."""
+    from ..jobs.overview import known
+
+    with output.results(json) as result:
+        made = known()
+        result(made, *tables.known(made))
+
+
+@app.command()
+def doctor(threads: o.Threads = None, json: o.Json = False) -> None:
+    """Print what this machine has and can do.
+
+    Measures its matrix products, which takes about ten seconds.
+    """
+    from ..jobs.overview import doctor as job
+
+    with output.results(json) as result:
+        found = job()
+        result(found, *tables.machine(found))
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure on this machine."""
+
+
+@bench.command("pretrain")
+def bench_pretrain(
+    seconds: Annotated[float, typer.Option("--seconds", min=1, metavar="S", help="Time to spend, about.")] = 540.0,
+    batch: o.Batch = 64,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Measure pretraining beside stock transformers, in tokens/s.
+
+    Also beside transformers tuned, and an encoder of the same shape written by hand.
+    """
+    from importlib.util import find_spec
+
+    from ..errors import InputError
+
+    if find_spec("transformers") is None:
+        raise InputError("bench", "it needs an extra that is not installed", 'pip install "slimbert[bench]"')
+    from ..bench.pretrain import pretrain_benchmark
+
+    with output.results(json) as result:
+        found = pretrain_benchmark(seconds=seconds, batch_size=batch, tell=output.remark)
+        result(found, *tables.benchmark(found))

