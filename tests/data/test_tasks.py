@@ -290,7 +290,7 @@ def test_splitting_is_stratified_deterministic_and_keeps_groups(labels, seed, re
     for label in set(labels):
         count = np.count_nonzero(kept == label)
         for part, fraction in zip(parts, fractions):
-            # off by less than three groups: its own rounding, that of the other classes, and the one that train must have
+            # off by less than 3 groups: its own rounding, that of the other classes, the one that train must have
             assert abs(np.count_nonzero(kept[part] == label) - fraction * count) < 3 * repeats
 
 

@@ -161,7 +161,8 @@ def _child() -> None:
     gc.disable()  # syntax trees hold no cycles, and walking them for some costs a third of the time
     warnings.simplefilter("ignore")  # invalid escapes in other people's files
     paths = json.loads(sys.stdin.buffer.read())
-    json.dump([(n, docstrings(Path(path).read_bytes())) for n, path in enumerate(paths)], sys.stdout)
+    found = [(number, docstrings(Path(path).read_bytes())) for number, path in enumerate(paths)]
+    sys.stdout.write(json.dumps(found))  # json.dump would encode in Python, piece by piece
 
 
 if __name__ == "__main__":

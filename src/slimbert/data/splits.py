@@ -11,9 +11,9 @@ Ints = NDArray[np.int64]
 def stratified(labels: Ints, fractions: Sequence[float], *, seed: int, groups: Ints | None = None) -> list[Ints]:
     """Row numbers of each part, ascending: every row in exactly one part.
 
-    labels: [N] class of each row. fractions: share of each part, summing to 1; the first gets a group of every class
-    also where there are fewer groups than that would take. groups: [N], rows with the same number (equal texts) come to the same part; they
-    count as the class of their first row.
+    labels: [N] class of each row. fractions: share of each part, summing to 1; the first gets a group of every class,
+    also where its share is too small for that. groups: [N], rows with the same number (equal texts) come to the same
+    part; they count as the class of their first row.
 
     The members of a class, in random order, get ranks (i + 1/2) / n in it; all groups sorted by rank are cut by the
     fractions. So each part has its share of each class up to about one group, and the sizes in sum are as asked.
