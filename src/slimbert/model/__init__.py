@@ -1,5 +1,6 @@
 """Encoders, heads and models: built from configs, saved as folders, transformed into other models."""
 
+from . import presets as presets  # registers the sugar of recipes: preset, pattern
 from .encoder import Encoder, EncoderConfig
 from .folder import load_model, save_model
 from .model import Model, ModelConfig, SpecialTokens, fresh, skeleton, with_dropout
@@ -14,6 +15,7 @@ __all__ = [
     "extract",
     "fresh",
     "load_model",
+    "presets",
     "save_model",
     "skeleton",
     "with_dropout",
