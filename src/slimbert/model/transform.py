@@ -7,7 +7,7 @@ from torch import Tensor
 from ..subnet import Plan, Subnet, shrink
 from .model import Model, skeleton
 
-TABLE = "encoder.embedding.token.weight"
+PER_TOKEN = ("encoder.embedding.token.weight", "head.bias", "head.decoder.weight")  # one row per token
 
 
 def extract(model: Model, subnet: Subnet) -> Model:
@@ -23,22 +23,25 @@ def extract(model: Model, subnet: Subnet) -> Model:
 
 
 def with_tokens(model: Model, ids: Tensor) -> Model:
-    """The model with only the rows `ids` [U] of its token table: what it computes for these tokens is unchanged.
+    """The model with only the tokens `ids` [U]: what it computes for these tokens is unchanged.
 
-    Training it equals training the whole where no other token occurs: rows that are never read get no gradient. For heads
-    that read the table itself (masked LM) the answer is over the kept tokens only.
+    Training it equals training the whole where no other token occurs: rows that are never read get no gradient. A head
+    that answers with tokens (masked LM) answers with the kept ones only.
     """
     embedding = dataclasses.replace(model.config.encoder.embedding, vocab=len(ids))
     config = dataclasses.replace(model.config, encoder=dataclasses.replace(model.config.encoder, embedding=embedding))
     small = skeleton(config).to_empty(device=model.device)
-    small.load_state_dict({**model.state_dict(), TABLE: model.state_dict()[TABLE][ids].clone()}, strict=True)
+    kept = {n: value[ids] if n in PER_TOKEN else value for n, value in model.state_dict().items()}
+    small.load_state_dict(kept, strict=True)
     return small.train(model.training)
 
 
 def put_tokens_back(small: Model, model: Model, ids: Tensor) -> Model:
-    """`model`'s config and token table with everything that `small` (made by `with_tokens`) has learnt."""
+    """`model`'s config and tokens with everything that `small` (made by `with_tokens`) has learnt."""
     whole = skeleton(model.config).to_empty(device="cpu")
-    table = model.state_dict()[TABLE].cpu().clone()
-    table[ids] = small.state_dict()[TABLE].cpu()
-    whole.load_state_dict({**small.state_dict(), TABLE: table}, strict=True)
+    learnt = {n: value.cpu() for n, value in small.state_dict().items()}
+    rows = {
+        n: value.cpu().index_copy(0, ids.cpu(), learnt[n]) for n, value in model.state_dict().items() if n in PER_TOKEN
+    }
+    whole.load_state_dict({**learnt, **rows}, strict=True)
     return whole.eval()
