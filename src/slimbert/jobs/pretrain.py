@@ -142,7 +142,7 @@ class _Run:
         self.objective.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, recipe.optim)
         self.feed = Feed(recipe, shards, self.accelerator)
-        self.validation = Shards.open(shards.folder, split="validation") if "validation" in shards.splits else None
+        self.validation = Shards.open(shards.folder, split="validation") if "validation" in shards.manifest["splits"] else None
         self.main = self.accelerator.is_main_process
         self.limit = seconds(settings.time, "recipe.train.time") if settings.time else None
         per_step = settings.batch_size * shards.seq_len
