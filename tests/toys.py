@@ -168,6 +168,7 @@ FORMS: dict[str, tuple[Any, ...]] = {
         MlpConfig(hidden=48, groups=2, up_groups=4, bias=False),
     ),
     "toy_mixed": (ToyMixedConfig(),),
+    "layer": (LayerConfig(mix=(MlpConfig(hidden=48),)),),
     "sequence": (SequenceConfig(labels=("a", "b", "c")), SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)),
     "glu": (GluConfig(hidden=48), GluConfig(hidden=48, groups=4, bias=True, act="silu")),
 }
