@@ -18,7 +18,7 @@ from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import RmsNormConfig
 from slimbert.parts.residual import LayerConfig
-from slimbert.state import Context, Mixed, State, pick, places, scatter
+from slimbert.state import Context, Mixed, State, pick
 from toys import DIM, LENGTHS, VOCAB, Batch, configs, encoder_of, lively, model_of, name, output, pack
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums in another order
@@ -118,19 +118,6 @@ def test_a_tied_decoder_owns_no_copy():
     tied, free = (fresh(ModelConfig(encoder=encoder_of(MlpConfig(hidden=8)), head=head), 0) for head in heads)
     assert sum(p.numel() for p in free.parameters()) - sum(p.numel() for p in tied.parameters()) == VOCAB * DIM
     assert "head.decoder.weight" not in tied.state_dict()
-
-
-def test_places_restart_with_each_document():
-    segments = torch.tensor([[0, 0, 0, 1, 2, 2, 2, 2], [4, 4, 4, 4, 4, 4, 4, 7]])
-    assert places(segments, 8, segments.device).tolist() == [[0, 1, 2, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6, 0]]
-    assert places(None, 3, segments.device).tolist() == [[0, 1, 2]]
-
-
-def test_pick_and_scatter_are_inverse(batch: Batch):
-    rows = pick(batch.x, batch.select)
-    assert_close(rows[1, 2], batch.x[1, 8], rtol=0, atol=0)
-    assert_close(scatter(batch.x, batch.select, rows), batch.x, rtol=0, atol=0)
-    assert_close(pick(scatter(batch.x, batch.select, -rows), batch.select), -rows, rtol=0, atol=0)
 
 
 def test_a_grouped_map_is_a_block_diagonal_one():
