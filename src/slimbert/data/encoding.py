@@ -8,7 +8,7 @@ all words are gathered. Where that is not exact (other splitters, pieces with bl
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class DocumentEncoder:
 
 def _flat(encoded: list[list[int]]) -> tuple[Ids, Lengths]:
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    ids = np.fromiter((number for one in encoded for number in one), np.int32, int(lengths.sum()))
+    ids = np.fromiter(itertools.chain.from_iterable(encoded), np.int32, int(lengths.sum()))
     return ids, lengths
 
 
@@ -108,24 +108,27 @@ def _plain_encoder(tokenizer: TextTokenizer) -> Callable[[list[str]], list[list[
     parts = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]").findall
     known: dict[str, list[int]] = {}
 
-    def part_ids(names: Iterable[str]) -> list[int]:
-        made: list[int] = []
-        for name in names:
-            ids = known.get(name)
-            if ids is None:
-                ids = known[name] = [token.id for token in model.tokenize(name)]
-            made += ids
-        return made
+    def part_ids(name: str) -> list[int]:
+        ids = known.get(name)
+        if ids is None:
+            ids = known[name] = [token.id for token in model.tokenize(name)]
+        return ids
 
     def encode(words: list[str]) -> list[list[int]]:
         if len(known) > _HELD_WORDS:
             known.clear()
-        simple = [word.isascii() and word.isprintable() and not holds_added.search(word) for word in words]
-        rest = [word for word, is_simple in zip(words, simple) if not is_simple]
-        others = iter(inner.encode_batch_fast(rest, add_special_tokens=False))
-        return [
-            part_ids(parts(word.lower() if lowercase else word)) if is_simple else next(others).ids
-            for word, is_simple in zip(words, simple)
-        ]
+        made: list[list[int]] = []
+        others: list[int] = []  # places of words that the whole tokenizer must see
+        for place, word in enumerate(words):
+            if not (word.isascii() and word.isprintable()) or holds_added.search(word):
+                others.append(place)
+                made.append([])
+                continue
+            cased = word.lower() if lowercase else word
+            made.append(part_ids(cased) if cased.isalnum() else [n for part in parts(cased) for n in part_ids(part)])
+        rest = inner.encode_batch_fast([words[place] for place in others], add_special_tokens=False)
+        for place, one in zip(others, rest):
+            made[place] = one.ids
+        return made
 
     return encode
