@@ -34,9 +34,14 @@ def test_saved_and_loaded_is_the_same_model(model: Model, tmp_path: Path):
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_saving_again_replaces_and_is_bytewise_the_same(model: Model, tmp_path: Path):
-    first = {p.name: p.read_bytes() for p in save_model(model, tmp_path).iterdir()}
-    assert {p.name: p.read_bytes() for p in save_model(load_model(tmp_path), tmp_path).iterdir()} == first
+def test_saving_again_replaces(model: Model, tmp_path: Path):
+    save_model(model, tmp_path)
+    again = lively(load_model(tmp_path), 9)
+    assert isinstance(again, Model)
+    save_model(again, tmp_path)
+    with torch.no_grad():
+        assert (load_model(tmp_path).head.bias != model.head.bias).all()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_config_names_what_transformers_expects(model: Model, tmp_path: Path):
