@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..model import Model, fresh, with_dropout
-from ..model.heads import SequenceConfig
+from ..model.heads import PoolerConfig, SequenceConfig
 from ..parts.activation import Activation
 from ..train.engine import CoreChoice, Precision
 
@@ -46,17 +46,22 @@ def classifier(model: Model, labels: tuple[str, ...], settings: Settings) -> Mod
     """A model with the encoder of `model`, the dropout of the settings, and a head for the task's labels.
 
     A head that already has these labels is kept; a fresh one takes the mean of the tokens (the first token where the
-    encoder narrows).
+    encoder narrows), and starts from BERT's pooler where `hidden` is tanh and there is one.
     """
     old = model.config.head
     keep = isinstance(old, SequenceConfig) and old.labels == labels
     pool: Any = settings.pool or ("cls" if model.encoder.narrows else "mean")
-    head = old if keep else SequenceConfig(labels=labels, pool=pool, hidden=settings.hidden)
+    head: SequenceConfig = (
+        old
+        if isinstance(old, SequenceConfig) and keep
+        else SequenceConfig(labels=labels, pool=pool, hidden=settings.hidden)
+    )
     config = with_dropout(dataclasses.replace(model.config, head=head), settings.dropout)
     made = fresh(config, settings.seed)
     made.encoder.load_state_dict(model.encoder.state_dict())
-    if keep and made.head is not None and model.head is not None:
-        made.head.load_state_dict(model.head.state_dict())
+    pooler = isinstance(old, PoolerConfig) and head.hidden == "tanh"
+    if (keep or pooler) and made.head is not None and model.head is not None:
+        made.head.load_state_dict({**made.head.state_dict(), **model.head.state_dict()})
     return made
 
 

@@ -85,7 +85,7 @@ def finetune(
     if kind not in (None, task.kind):
         problem = f"the data looks like {task.kind}: text in {', '.join(task.text_columns)}"
         raise InputError(f"--task {kind}", problem, "name the text columns with --text-column")
-    model, tokenizer, converted = open_encoder(encoder)
+    model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
     if Path(out).exists() and any(Path(out).iterdir()) and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
     with RunFolder(out) as folder, stop_on_signal() as stop:
