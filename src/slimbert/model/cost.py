@@ -1,0 +1,105 @@
+"""What a model costs, part by part: parameters, multiply-adds, bytes kept for the backward pass.
+
+Nothing is estimated: the model runs on the meta device, without memory, while torch counts the products of every part
+and what autograd saves. Attention is counted with the explicit core, whose maps are kept; a fused or compiled run keeps
+less.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..parts.core import use_core
+from .model import Model, ModelConfig, rows_at, skeleton
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """One part for one batch: its parameters, multiply-adds of a forward pass, bytes saved for the backward pass.
+
+    A tensor that several parts save counts at the first of them; parameters are no activations.
+    """
+
+    name: str  # embedding, layers.3.0, norm, head
+    kind: str
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+
+def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | None = None) -> list[PartCost]:
+    """The cost of every part for `batch` rows of `length` tokens in float32, in the order in which they run.
+
+    keep: rows per text that a narrowing keeps and the head answers for; None: all.
+    """
+    model = skeleton(config)
+    use_core(model, "explicit")
+    parts = list(_parts(model))
+    meter = _Meter(model)
+    for name, _, part in parts:
+        part.register_forward_pre_hook(lambda *_, name=name: meter.enter(name))
+        part.register_forward_hook(lambda *_: meter.leave())
+    with meter.products, torch.autograd.graph.saved_tensors_hooks(meter.saved, lambda tensor: tensor):
+        ids = torch.zeros(batch, length, dtype=torch.long, device="meta")
+        select = None if keep is None else ids[:, :keep]
+        encoded = model.encoder(ids, select=select)
+        if model.head is not None:
+            whole = select is None or model.encoder.narrows
+            model.answer(encoded.state if whole else rows_at(encoded, ids[:, :keep]))
+    return [
+        PartCost(
+            name=name,
+            kind=kind,
+            parameters=sum(p.numel() for p in part.parameters()),
+            macs=meter.macs.get(name, 0),
+            activation_bytes=meter.kept.get(name, 0),
+        )
+        for name, kind, part in parts
+    ]
+
+
+class _Meter:
+    """Counts for the part that runs now; none runs inside another."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.products = FlopCounterMode(display=False)
+        self.macs: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+        self.now, self.before = "", 0
+        self.seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+        self.alive: list[Tensor] = []  # a freed storage could lend its identity to the next
+
+    def enter(self, name: str) -> None:
+        self.now, self.before = name, self.products.get_total_flops()
+
+    def leave(self) -> None:
+        self.macs[self.now] = (self.products.get_total_flops() - self.before) // 2
+        self.now = ""
+
+    def saved(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.seen:
+            self.seen.add(storage._cdata)
+            self.alive.append(tensor)
+            self.kept[self.now] = self.kept.get(self.now, 0) + storage.nbytes()
+        return tensor
+
+
+def _parts(model: Model) -> Iterator[tuple[str, str, Any]]:
+    """(name, kind, module) of all that a model is made of, in the order in which it runs."""
+    encoder, config = model.encoder, model.config.encoder
+    yield "embedding", config.embedding.kind, encoder.embedding
+    made: Any
+    for i, (step, made) in enumerate(zip(config.layers, encoder.layers, strict=True)):
+        if not hasattr(step, "mix"):
+            yield f"layers.{i}", getattr(step, "kind", "step"), made
+        for j, mixer in enumerate(getattr(step, "mix", ())):
+            yield f"layers.{i}.{j}", mixer.kind, made[j]
+    if config.final_norm is not None:
+        yield "norm", getattr(config.final_norm, "kind", "norm"), encoder.norm
+    if model.head is not None:
+        yield "head", getattr(model.config.head, "kind", "head"), model.head

@@ -1,0 +1,108 @@
+"""The cost of parts: sums of what torch counts for the whole model, and the closed forms of the docstrings."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from slimbert.model.cost import cost
+from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
+from slimbert.model.model import ModelConfig, rows_at, skeleton
+from slimbert.model.presets import from_pattern
+from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.core import use_core
+from slimbert.parts.embedding import AbsoluteConfig
+from slimbert.parts.mlp import GluConfig, MlpConfig
+from toys import DIM, VOCAB, encoder_of, model_of, toy_encoder
+
+B, S, K = 2, 12, 3
+NARROW, DENSE = from_pattern("1{sf}:1{sf}", dim=64, head_dim=16), from_pattern("2{sf}", dim=64, head_dim=16)
+
+
+@pytest.mark.parametrize("head", [None, MaskedLmConfig(), SequenceConfig(labels=("a", "b")), EmbedConfig()])
+@pytest.mark.parametrize("encoder", [toy_encoder(), NARROW, DENSE], ids=["toy", "narrow", "dense"])
+@pytest.mark.parametrize("keep", [None, K])
+def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
+    config = ModelConfig(encoder=encoder, head=head)
+    parts = cost(config, batch=B, length=S, keep=keep)
+    model = skeleton(config)
+    use_core(model, "explicit")
+    assert sum(p.parameters for p in parts) == sum(p.numel() for p in model.parameters())
+    ids = torch.zeros(B, S, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        encoded = model.encoder(ids, select=None if keep is None else ids[:, :keep])
+        state = encoded.state if keep is None or model.encoder.narrows else rows_at(encoded, ids[:, :keep])
+        if model.head is not None:
+            model.answer(state)
+    assert sum(p.macs for p in parts) == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+def of_mixer(mixer: Any) -> int:
+    """Multiply-adds of one mixer, all rows of the batch."""
+    (part,) = (p for p in cost(ModelConfig(encoder=encoder_of(mixer)), batch=B, length=S) if p.name == "layers.0.0")
+    assert part.kind == mixer.kind
+    return part.macs
+
+
+@pytest.mark.parametrize(
+    ("mixer", "per_token"),
+    [
+        (AttentionConfig(heads=3, head_dim=8), (4 * DIM + 2 * S) * 3 * 8),
+        (MlpConfig(hidden=48), 2 * DIM * 48),
+        (MlpConfig(hidden=48, groups=4, mixer=True), DIM * 48 * 5 // 4 + DIM * DIM),
+        (MlpConfig(hidden=48, groups=2, up_groups=4), DIM * 48 * 3 // 4),
+        (GluConfig(hidden=48), 3 * DIM * 48),
+        (GluConfig(hidden=48, groups=4), DIM * 48 * 9 // 4),
+    ],
+)
+def test_docstrings_count_right(mixer: Any, per_token: int):
+    assert of_mixer(mixer) == B * S * per_token
+
+
+def test_embeddings_and_heads_count_as_they_say():
+    encoder = dataclasses.replace(DENSE, embedding=AbsoluteConfig(vocab=VOCAB, width=16, max_len=16))
+    parts = {p.name: p for p in cost(ModelConfig(encoder=encoder, head=MaskedLmConfig()), batch=B, length=S, keep=K)}
+    assert list(parts) == ["embedding", "layers.0.0", "layers.0.1", "layers.1.0", "layers.1.1", "head"]
+    assert parts["embedding"].macs == B * S * 16 * 64
+    assert parts["head"].macs == B * K * (64 * 16 + 16 * VOCAB)
+    assert parts["head"].parameters == 64 * 16 + 16 + 2 * 16 + VOCAB
+    labels = ModelConfig(encoder=encoder, head=SequenceConfig(labels=("a", "b", "c")))
+    assert cost(labels, batch=B, length=S)[-1].macs == B * (64 * 64 + 64 * 3)
+
+
+def test_narrowing_saves_what_the_formula_says():
+    wide, narrow = (cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep) for keep in (None, K))
+    by_name = {p.name: p.macs for p in narrow}
+    width = 64
+    assert by_name["layers.2.1"] == B * K * 8 * width**2
+    assert by_name["layers.2.0"] == B * (K * 2 * width**2 + S * 2 * width**2 + 2 * K * S * width)
+    assert {p.name: p.macs for p in wide}["layers.2.1"] == B * S * 8 * width**2
+    assert by_name["layers.1"] == 0
+
+
+def test_activations_of_an_mlp_are_its_inputs():
+    """The rows (once for two uses), the hidden rows before and after the activation, the norm's mean and scale."""
+    parts = {p.name: p for p in cost(ModelConfig(encoder=encoder_of(MlpConfig(hidden=48))), batch=B, length=S)}
+    rows = B * S * DIM * 4
+    assert parts["layers.0.0"].activation_bytes == rows + rows + 2 * (B * S * 48 * 4) + 2 * (B * S * 4)
+
+
+def test_activations_are_those_of_a_real_run():
+    config = ModelConfig(encoder=toy_encoder(), head=MaskedLmConfig())
+    model = model_of(config.encoder, config.head).train()
+    use_core(model, "explicit")
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def save(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    ids = torch.zeros(B, S, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        model(ids, select=ids[:, :K])
+    real = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)
+    counted = sum(p.activation_bytes for p in cost(config, batch=B, length=S, keep=K))
+    assert counted == real
