@@ -67,13 +67,14 @@ def finetune(
     seed: int | None = None,
     device: str | None = None,
     quiet: bool = False,
+    explain: bool = True,
     with_baselines: bool = True,
 ) -> Finetuned:
     """Train a classifier of texts or pairs on top of `encoder`; `out` is the run folder.
 
     `kind` is what the data must turn out to be (classification or pair), where it is given. `settings` are `name=value`
-    changes of `Settings`. Raises InputError on what does not fit, RunError at a loss that
-    is not finite, Interrupted after a signal with a checkpoint written.
+    changes of `Settings`; `explain`: say what was chosen and why, before the progress. Raises InputError on what does
+    not fit, RunError at a loss that is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
@@ -88,10 +89,11 @@ def finetune(
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
     if Path(out).exists() and any(Path(out).iterdir()) and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
         run.notes = (*converted, *task.notes, *run.notes)
-        return run.go(stop, encoder=str(encoder), resume=resume, with_baselines=with_baselines)
+        return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
 
 
 class _Run:
@@ -128,11 +130,12 @@ class _Run:
         self.best = (-1.0, -math.inf)  # validation accuracy, minus its loss
         self.stale = 0
 
-    def go(self, stop: Stop, *, encoder: str, resume: bool, with_baselines: bool) -> Finetuned:
+    def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
         self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
         self.folder.write_environment()
         self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
-        self._say(*self.notes, self._truncation())
+        if explain:
+            self._say(*self.notes, self._truncation())
         start = self._start(resume)
         if start.step == 0:
             torch.manual_seed(self.settings.seed)
