@@ -5,8 +5,10 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -206,3 +208,19 @@ def test_corruption_gives_only_input_errors(name: str, tmp_path_factory: pytest.
     for read in (documents, lambda p: documents(p, skip_bad=True), lambda p: [table(p)]):
         with contextlib.suppress(InputError):
             assert all(isinstance(text, str | pa.Table) for text in read(path))
+
+
+def test_hub_names_go_through_the_datasets_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, configuration: str | None, **options: object) -> list[dict[str, object]]:
+        if name == "owner/none":
+            raise ConnectionError("no network")
+        assert (configuration, options) == ("plain", {"split": "train", "streaming": True})
+        return [{"id": 1, "text": "one"}, {"id": 2, "text": None}, {"id": 3, "text": "two"}]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    assert list(documents("hub:owner/name:plain")) == ["one", "two"]
+    with pytest.raises(InputError, match="hub:owner/none: cannot be read"):
+        list(documents("hub:owner/none"))
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match="needs an extra"):
+        list(documents("hub:owner/name"))
