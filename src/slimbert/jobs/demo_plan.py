@@ -1,0 +1,44 @@
+"""How large the demo is and how its encoders are trained. The numbers were chosen by trial: see docs/demo.md."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The defaults fit two slow cores. labelled: rows of each seed; updates: of fine-tuning a small encoder."""
+
+    vocab: int = 4096
+    seq_len: int = 64
+    layers: int = 2
+    dim: int = 128
+    batch_size: int = 32
+    lr: float = 2e-3
+    labelled: int = 300
+    validation: int = 200
+    test: int = 1000
+    seeds: int = 3
+    updates: int = 150
+    lr_small: float = 1e-3
+    updates_minilm: int = 80
+    lr_minilm: float = 2e-4
+
+
+def recipe(size: Size) -> dict[str, Any]:
+    """What the small encoder is pretrained by; the budget comes apart."""
+    return {
+        "model": {"encoder": {"pattern": f"{size.layers}{{sf}}", "dim": size.dim, "max_len": size.seq_len}},
+        "optim": {"lr": size.lr, "course": "trapezoidal", "warmup": 0.06, "cooldown": 0.3},
+        "train": {
+            "batch_size": size.batch_size,
+            "evaluate_every": 200,
+            "evaluate_rows": 256,
+            "checkpoint_every": 10**9,
+        },
+    }
+
+
+def settings(size: Size, updates: int, lr: float) -> tuple[str, ...]:
+    """What an encoder is fine-tuned by: a fixed number of updates of 16, checked five times on validation."""
+    fixed = ("epochs=1", "batch_size=16", "evaluations=5", "patience=5")
+    return (*fixed, f"min_updates={updates}", f"lr={lr}", f"max_len={size.seq_len}")
