@@ -19,6 +19,7 @@ def predict(
     text_column: o.TextColumns = None,
     device: o.Device = None,
     threads: o.Threads = None,
+    json: o.JsonLines = True,
 ) -> None:
     """Label texts, one JSON object a line.
 
@@ -41,6 +42,7 @@ def embed(
     normalise: Annotated[bool, typer.Option("--normalise", help="Give every vector the length 1.")] = False,
     device: o.Device = None,
     threads: o.Threads = None,
+    json: o.JsonLines = True,
 ) -> None:
     """Turn texts into vectors, one JSON object a line.
 

@@ -103,6 +103,9 @@ Threads = Annotated[  # acts while the command line is parsed, before torch is i
     int | None,
     typer.Option("--threads", min=1, metavar="N", callback=use_threads, is_eager=True, help="Threads on the CPU."),
 ]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Said by habit: JSON Lines are printed anyway.", show_default=False)
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document; all else goes to standard error.")
 ]

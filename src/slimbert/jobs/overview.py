@@ -1,22 +1,21 @@
 """What there is: the parts of a model and their cost, everything that has a name, the machine and what it can do."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..config import KINDS
 from ..errors import InputError
 from ..model import ModelConfig, skeleton
+from ..model.cost import PartCost, cost
 from ..model.folder import load_config, model_type
 from ..model.heads import MaskedLmConfig
 from ..model.presets import LETTERS, PRESETS, Sizes, is_pattern
 from ..train.environment import environment
 from .models import SUFFIXES, configure
 from .source import open_model
-
-if TYPE_CHECKING:
-    from ..model.cost import PartCost
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what its presence shows by
     "hf": ("transformers",),
@@ -35,7 +34,7 @@ class Shown(NamedTuple):
     batch: int
     length: int
     keep: int | None
-    parts: "tuple[PartCost, ...]"
+    parts: tuple[PartCost, ...]
     parameters: int
     macs: int
     activation_bytes: int
@@ -65,10 +64,12 @@ def show(
     model: str | Path, *, length: int = 128, batch: int = 1, keep: int | None = None, settings: Sequence[str] = ()
 ) -> Shown:
     """The parts, and their cost, of a preset, a pattern, a YAML file, a run, a model folder, or one of transformers."""
-    from ..model.cost import cost
-
     config = config_of(model, settings)
     encoder = config.encoder
+    if length > encoder.embedding.max_len:
+        raise InputError("--length", f"{length}, the model reads at most {encoder.embedding.max_len}", "give less")
+    if keep is not None and keep > length:
+        raise InputError("--keep", f"{keep} of {length} tokens", "give at most --length")
     parts = tuple(cost(config, batch=batch, length=length, keep=keep))
     layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
     sums = (sum(getattr(part, name) for part in parts) for name in ("parameters", "macs", "activation_bytes"))
@@ -80,7 +81,8 @@ def config_of(model: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
     path = Path(model)
     if path.is_dir() and not (path / "config.json").exists() and (path / "recipe.yaml").exists():
         return configure(path / "recipe.yaml", settings)  # a run that has not finished
-    named = str(model) in PRESETS or path.suffix in SUFFIXES or is_pattern(str(model))
+    preset = difflib.get_close_matches(str(model), PRESETS, n=1)  # nearly one: a slip, hardly a name on the Hub
+    named = bool(preset) or path.suffix in SUFFIXES or is_pattern(str(model))
     if named and not path.is_dir():
         return configure(model, settings)
     if settings:

@@ -68,6 +68,7 @@ def pretrain(
     occupied = Path(out).exists() and any(Path(out).iterdir())
     if occupied and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         return _Run(chosen, shards, folder, device=device, init_from=init_from, quiet=quiet).go(stop, resume=resume)
 
@@ -142,7 +143,8 @@ class _Run:
         self.objective.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, recipe.optim)
         self.feed = Feed(recipe, shards, self.accelerator)
-        self.validation = Shards.open(shards.folder, split="validation") if "validation" in shards.manifest["splits"] else None
+        there = "validation" in shards.manifest["splits"]
+        self.validation = Shards.open(shards.folder, split="validation") if there else None
         self.main = self.accelerator.is_main_process
         self.limit = seconds(settings.time, "recipe.train.time") if settings.time else None
         per_step = settings.batch_size * shards.seq_len

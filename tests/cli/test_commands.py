@@ -1,0 +1,186 @@
+"""Each command does what it says, for a person (tables) and for a program (one JSON document, or JSON Lines)."""
+
+import io
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.project import QUICK, Slimbert, write_csv
+from slimbert.errors import InputError
+from slimbert.jobs.answers import PORTION, arriving
+
+
+def test_the_runs_of_the_toy_are_model_folders(toy: Path):
+    for name in ("init", "lm", "run", "pairs"):
+        for file in ("config.json", "model.safetensors", "tokenizer.json"):
+            assert (toy / name / file).exists(), (name, file)
+
+
+def test_tokenizer_and_prepare(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    made = slimbert("tokenizer", "train", toy / "c.txt", "--vocab-size", 80, "--out", tmp_path / "tok", "--json")
+    assert made.code == 0 and made.json["vocab_size"] <= 80 and made.json["documents"] == 60
+    words = ("prepare", toy / "c.txt", "--tokenizer", tmp_path / "tok", "--seq-len", 16, "--threads", 1, "--dedup")
+    made = slimbert(*words, "--out", tmp_path / "data", "--json")
+    assert made.code == 0 and made.json["documents"] == 60 and made.json["unknown_share"] == 0
+    again = slimbert(*words, "--out", tmp_path / "data")  # it is there already: the same report, for a person
+    for word in ("documents", "tokens/s", "unknown tokens", "duplicates", "pretrain RECIPE.yaml"):
+        assert word in again.out
+
+
+def test_skipped_records_are_counted_and_named(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    (tmp_path / "c.jsonl").write_text('{"text": "good phone"}\n{broken\n{"text": "bad phone"}\n')
+    words = ("prepare", tmp_path / "c.jsonl", "--tokenizer", toy / "tok", "--seq-len", 8, "--threads", 1)
+    made = slimbert(*words, "--out", tmp_path / "data", "--skip-bad", "--json")
+    assert made.json["skipped"] == 1 and "c.jsonl:2" in made.json["skipped_records"][0]
+
+
+def test_pretrain_says_what_comes_next(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    words = ("pretrain", toy / "recipe.yaml", "--data", toy / "data", "--seed", 1, "--device", "cpu")
+    made = slimbert(*words, "--out", tmp_path / "run", "--init-from", toy / "init", "--budget", "2steps")
+    assert made.code == 0 and "validation loss" in made.out and f"slimbert finetune {tmp_path / 'run'}" in made.out
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2]
+    again = slimbert(
+        *words, "--out", tmp_path / "run", "--init-from", toy / "init", "--budget", "2steps", "--resume", "--json"
+    )
+    assert again.code == 0 and again.json["steps"] == 2
+
+
+def test_finetune_shows_scores_beside_baselines(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    words = ("finetune", toy / "lm", toy / "reviews.csv", "--task", "classification", *QUICK)
+    made = slimbert(*words, "--out", tmp_path / "run")
+    assert made.code == 0
+    for word in ("fine-tuned encoder", "majority class", "TF-IDF", "95% interval", "slimbert predict"):
+        assert word in made.out
+    assert "'text' (by its name)" in made.err  # what was chosen
+    assert all(len(line) <= 80 for line in made.out.splitlines() if str(tmp_path) not in line)
+
+
+def test_the_next_commands_can_be_pasted(toy: Path, slimbert: Slimbert):
+    shown = slimbert("init", "1{sf}", "--set", "dim=16", "head_dim=8", "vocab=50", "--out", toy / "with space").out
+    command = shlex.split(shown.splitlines()[-1])
+    assert command == ["slimbert", "show", str(toy / "with space")]
+
+
+def test_predict_answers_in_order(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    texts = ["good phone", "", "bad screen"]
+    direct = slimbert("predict", toy / "run", "--", *texts)
+    assert direct.code == 0 and [a["text"] for a in direct.lines] == texts
+    for answer in direct.lines:
+        assert set(answer) == {"text", "label", "score", "scores"} and set(answer["scores"]) == {"neg", "pos"}
+        assert answer["score"] == max(answer["scores"].values()) == answer["scores"][answer["label"]]
+    (tmp_path / "t.txt").write_text("\n".join(texts) + "\n")
+    write_csv(tmp_path / "t.csv", ["text", "more"], [[text, "x"] for text in texts])
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    for name in ("t.txt", "t.csv", "t.jsonl"):
+        assert slimbert("predict", toy / "run", "--file", tmp_path / name).lines == direct.lines, name
+
+
+def test_predict_reads_standard_input(toy: Path, slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
+    many = PORTION + 3
+    content = b"\xef\xbb\xbfgood\r\n\n" + b"bad phone\n" * many + b"last"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    answers = slimbert("predict", toy / "run").lines
+    assert [a["text"] for a in answers] == ["good", "", *["bad phone"] * many, "last"]
+
+
+def test_predict_pairs(toy: Path, slimbert: Slimbert):
+    answer = slimbert("predict", toy / "pairs", "good phone", "bad phone").lines
+    assert len(answer) == 1 and answer[0]["text"] == ["good phone", "bad phone"]
+    assert len(slimbert("predict", toy / "pairs", "--file", toy / "pairs.csv").lines) == 60
+
+
+def test_embed(toy: Path, slimbert: Slimbert):
+    plain = slimbert("embed", toy / "lm", "--file", toy / "reviews.csv", "--device", "cpu").lines
+    assert len(plain) == 60 and len(plain[0]["vector"]) == 16
+    unit = slimbert("embed", toy / "lm", "good phone", "--normalise").lines
+    assert sum(x * x for x in unit[0]["vector"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_evaluate_a_file_and_a_split(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    made = slimbert("evaluate", toy / "run", toy / "reviews.csv", "--json").json
+    assert made["score"]["rows"] == 60 and [one["label"] for one in made["labels"]] == ["neg", "pos"]
+    assert sum(one["rows"] for one in made["labels"]) == 60
+    right = sum(round(one["recall"] * one["rows"]) for one in made["labels"])
+    assert made["score"]["accuracy"] == pytest.approx(right / 60)
+    for split, rows in (("validation", 10), ("test", 20)):
+        (tmp_path / f"{split}.csv").write_text("\n".join((toy / "reviews.csv").read_text().splitlines()[: rows + 1]))
+    made = slimbert("evaluate", toy / "run", tmp_path, "--split", "validation", "--json").json
+    assert made["score"]["rows"] == 10 and made["split"] == "validation"
+    assert "20 rows" in slimbert("evaluate", toy / "run", tmp_path).out
+
+
+def test_arriving_lines_are_answered_at_once():
+    """Whatever has come through a pipe is answered before the next line comes."""
+
+    class Pipe(io.RawIOBase):
+        chunks = [b"one\ntw", b"o\nthree\n", b"four"]
+
+        def read1(self, size: int) -> bytes:
+            return self.chunks.pop(0) if self.chunks else b""
+
+    assert list(arriving(Pipe())) == [["one"], ["two", "three"], ["four"]]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"standard input:2: byte 2 of the line is not UTF-8"):
+        list(arriving(io.BytesIO(b"one\nt\xff\n")))
+
+
+def test_show_names_every_part_once(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    made = slimbert("show", "2{sf}:3{sf}", "--keep", 5, "--json").json
+    assert made["layers"] == 5 and made["parameters"] == sum(part["parameters"] for part in made["parts"])
+    shown = slimbert("show", "2{sf}:3{sf}", "--keep", 5).out
+    wide, narrow = (["layers 0-1 attention", "layers 0-1 mlp"], ["layers 3-5 attention", "layers 3-5 mlp"])
+    assert re.findall(r"layers? [\d-]+ [a-z]+", shown) == [*wide, "layer 2 narrow", *narrow]
+    for model in (toy / "run", toy / "recipe.yaml", toy / "init", "bert_tiny"):
+        assert "head" in slimbert("show", model, "--length", 16).out
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "recipe.yaml").write_text((toy / "lm" / "recipe.yaml").read_text())  # not finished yet
+    begun = slimbert("show", tmp_path / "begun", "--length", 16, "--json").json
+    assert begun["parts"] == slimbert("show", toy / "lm", "--length", 16, "--json").json["parts"]
+
+
+def test_convert_there_and_back(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    there = slimbert("convert", toy / "lm", "--to", "transformers", "--out", tmp_path / "theirs", "--json")
+    assert there.code == 0 and json.loads((tmp_path / "theirs" / "config.json").read_text())["model_type"] == "bert"
+    back = slimbert("convert", tmp_path / "theirs", "--out", tmp_path / "ours")
+    assert back.code == 0 and "parameters" in back.out
+    texts = ("good phone", "bad screen")
+    old, new = (slimbert("embed", folder, *texts).lines for folder in (toy / "lm", tmp_path / "ours"))
+    for a, b in zip(old, new, strict=True):
+        assert b["vector"] == pytest.approx(a["vector"], abs=1e-5)  # float32, another order of sums
+    assert slimbert("convert", toy / "run", "--out", tmp_path / "copy").code == 0
+    assert slimbert("predict", tmp_path / "copy", *texts).out == slimbert("predict", toy / "run", *texts).out
+
+
+def test_list_and_doctor(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
+    made = slimbert("list", "--json").json
+    assert {"name": "bert_base", "layers": 12, "dim": 768, "heads": 12}.items() <= {
+        p["name"]: p for p in made["presets"]
+    }["bert_base"].items()
+    assert "attention" in made["kinds"]["mixer"] and made["letters"]["s"] == "attention"
+    assert any(path.endswith("bert_tiny_mlm.yaml") for path in made["recipes"])
+    assert "bert_deep_small" in slimbert("list").out
+    monkeypatch.setattr("slimbert.train.environment.gemm_tflops", lambda *args, **options: 0.5)
+    found = slimbert("doctor", "--json").json
+    assert {"cores", "instruction_sets", "gpu", "versions", "gemm_tflops", "best_dtype", "compile", "extras"} <= set(
+        found
+    )
+    shown = slimbert("doctor").out
+    for word in ("processor", "matrix product", "What is possible", "bfloat16", "torch.compile", "slimbert[demo]"):
+        assert word in shown
+
+
+def test_threads(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    before = torch.get_num_threads()
+    try:
+        assert slimbert("init", "nothing", "--out", "x", "--threads", 2).code == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
