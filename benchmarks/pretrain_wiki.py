@@ -1,0 +1,121 @@
+"""Validation loss against time at bert_mini size: our pretraining beside stock transformers', same tokenizer and rows.
+
+    SLIMBERT_DATA=DIR python benchmarks/pretrain_wiki.py --work DIR [--minutes 20] [--articles 14618] [--name
+    pretrain_wiki]
+
+Both arms train on the same packed rows of 128 tokens (wiki_en, a WordPiece of 8,192) for the same wall-clock time on
+the same cores, one after the other, and are scored on the same masked validation rows. Ours is `slimbert pretrain` with
+recipes/bert_mini_mlm.yaml; stock is BertForMaskedLM of the same shape as run_mlm.py trains it (dropout 0.1, logits
+everywhere), its learning rate the same and its schedule linear over the time, as Trainer's. Time spent on validation
+counts for neither. Resumes arm by arm; nothing else may run.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from records import RECORDS, done, keep
+
+from slimbert.data.masking import MaskedLm
+from slimbert.data.prepare import prepare
+from slimbert.data.readers import documents
+from slimbert.data.sampler import Sampler
+from slimbert.data.shards import Shards
+from slimbert.data.tokenizer import TextTokenizer
+from slimbert.hf.peers import Shape, bert, stock_batch, updates, validation_loss
+from slimbert.jobs.pretrain import pretrain
+from slimbert.train.environment import best_dtype
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "bert_mini_mlm.yaml"
+BATCH, LR, VALIDATION_ROWS = 64, 1e-3, 512
+
+
+def data(work: Path, articles: int) -> Path:
+    """Prepared rows under `work`, made once."""
+    if not (work / "data" / "manifest.json").exists():
+        work.mkdir(parents=True, exist_ok=True)
+        table = pq.read_table(Path(os.environ["SLIMBERT_DATA"]) / "wiki_en" / "train.parquet", columns=["text"])
+        pq.write_table(table.slice(0, articles), work / "text.parquet")
+        TextTokenizer.train(documents([work / "text.parquet"]), vocab_size=8192).save(work / "tok")
+        prepare([work / "text.parquet"], work / "tok", seq_len=128, out=work / "data", validation=0.01)
+    return work / "data"
+
+
+def ours(folder: Path, work: Path, minutes: float) -> list[list[float]]:
+    """[seconds, validation loss] of `slimbert pretrain`."""
+    out = work / "ours"
+    every = ["train.evaluate_every=100", f"train.evaluate_rows={VALIDATION_ROWS}", "train.checkpoint_every=100000"]
+    pretrain(RECIPE, data=folder, out=out, budget=f"{minutes}m", settings=every, resume=out.exists())
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [[row["seconds"], row["val_loss"]] for row in rows if "val_loss" in row]
+
+
+def stock(folder: Path, minutes: float) -> list[list[float]]:
+    """[seconds, validation loss] of stock BERT."""
+    shards, held = Shards.open(folder), Shards.open(folder, split="validation")
+    masking = MaskedLm(0.15, TextTokenizer.load(shards.tokenizer_folder))
+    budget, precision = minutes * 60, best_dtype("cpu")
+    model = bert(Shape(layers=4, dim=256, heads=4, vocab=shards.vocab_size))
+    spent = 0.0
+    sampler = Sampler(len(shards), BATCH, seed=0)
+
+    def left(n: int) -> float:
+        return max(0.0, 1 - spent / budget)
+
+    step = updates(model, precision=precision, lr=LR, weight_decay=0.01, schedule=left)
+    checks = [_masked(masking, held, np.arange(i, i + BATCH), i) for i in range(0, VALIDATION_ROWS, BATCH)]
+    curve: list[list[float]] = []
+    n, begin = 0, time.perf_counter()
+    while spent < budget:
+        step(_masked(masking, shards, sampler.batch(n), n))
+        spent = time.perf_counter() - begin
+        n += 1
+        if n % 100 == 0 or spent >= budget:
+            curve.append([spent, validation_loss(model, checks, precision=precision)])
+            print(f"stock step {n}  {spent:.0f} s  validation loss {curve[-1][1]:.4f}", flush=True)
+    return curve
+
+
+def _masked(masking: MaskedLm, shards: Shards, index: Any, seed: int) -> dict[str, torch.Tensor]:
+    rows = torch.from_numpy(shards.rows(index % len(shards)))
+    return stock_batch(masking(rows, generator=torch.Generator().manual_seed(seed)))
+
+
+def draw(name: str) -> None:
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for arm, colour in (("stock transformers", "#8a8f98"), ("slimbert", "#c8502d")):
+        curve = np.array(done(name, arm))
+        axes.plot(curve[:, 0] / 60, curve[:, 1], label=arm, color=colour, linewidth=2)
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("validation loss, nats per predicted token")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(RECORDS / name / "curve.png", dpi=150)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--work", type=Path, required=True)
+    options.add_argument("--minutes", type=float, default=20.0)
+    options.add_argument("--articles", type=int, default=14618)
+    options.add_argument("--name", default="pretrain_wiki")
+    chosen = options.parse_args()
+    folder = data(chosen.work, chosen.articles)
+    if done(chosen.name, "slimbert") is None:
+        keep(chosen.name, "slimbert", ours(folder, chosen.work, chosen.minutes))
+    if done(chosen.name, "stock transformers") is None:
+        keep(chosen.name, "stock transformers", stock(folder, chosen.minutes))
+    keep(chosen.name, "settings", {"minutes": chosen.minutes, "articles": chosen.articles, "lr": LR, "batch": BATCH})
+    draw(chosen.name)
+
+
+if __name__ == "__main__":
+    main()
