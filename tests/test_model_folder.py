@@ -1,6 +1,8 @@
 """A model as a folder: equal when read again, and every fault one clear line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from slimbert.model import load_model, save_model
 from slimbert.model.folder import load_config, read_description
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
 from slimbert.model.model import Model, ModelConfig, SpecialTokens, fresh
+from slimbert.model.presets import bert_tiny
 from toys import VOCAB, Batch, lively, toy_encoder
 
 
@@ -118,6 +121,21 @@ def test_weights_that_do_not_fit_their_config_are_named(model: Model, tmp_path: 
     file.write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"its config asks for"):
         load_model(tmp_path)
+
+
+def test_loading_and_running_is_light(model: Model, tmp_path: Path):
+    """A compiler that nobody asked for costs seconds at import; predicting a sentence must not pay for it."""
+    save_model(fresh(ModelConfig(encoder=bert_tiny()), 0), tmp_path)
+    program = (
+        "import sys, torch; from slimbert.model import load_model; m = load_model(sys.argv[1])\n"
+        "with torch.no_grad(): m(torch.zeros(1, 4, dtype=torch.long), mask=torch.ones(1, 4, dtype=torch.bool))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    src = Path(__file__).resolve().parents[1] / "src"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=src, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_missing_things_are_named(model: Model, tmp_path: Path):

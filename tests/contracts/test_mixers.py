@@ -144,6 +144,13 @@ def test_meta_and_reset_leave_no_garbage(config: Any):
 
 
 @EVERY
+def test_every_tensor_is_in_the_state_dict(config: Any):
+    """A skeleton is called with given tensors, and a folder holds them: a buffer beside them would be on no device."""
+    mixer = mixer_of(config)
+    assert {n for n, _ in (*mixer.named_parameters(), *mixer.named_buffers())} == set(mixer.state_dict())
+
+
+@EVERY
 def test_fresh_weights_follow_the_seed_alone(config: Any):
     whole = ModelConfig(encoder=encoder_of(config))
     with torch.random.fork_rng():

@@ -13,6 +13,7 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.heads import MaskedLmConfig
 from slimbert.model.model import ModelConfig, fresh
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.initial import initialise_all
 from slimbert.parts.linear import Fused, GroupedLinear
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
@@ -121,7 +122,9 @@ def test_a_tied_decoder_owns_no_copy():
 
 
 def test_a_grouped_map_is_a_block_diagonal_one():
-    grouped = lively(GroupedLinear(12, 8, groups=4))
+    grouped = GroupedLinear(12, 8, groups=4)
+    initialise_all(grouped, 0.0)
+    lively(grouped)
     x = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
     dense = torch.block_diag(*grouped.weight)
     assert_close(grouped(x), x @ dense + grouped.bias, **CLOSE)

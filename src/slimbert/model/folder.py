@@ -19,7 +19,7 @@ from ..atomic import write_atomically
 from ..config import dump, load
 from ..errors import InputError
 from .heads import SequenceConfig
-from .model import Model, ModelConfig, skeleton
+from .model import Model, ModelConfig, fill, skeleton
 
 FORMAT = 1
 ARCHITECTURES = {"masked_lm": "SlimbertForMaskedLM", "sequence": "SlimbertForSequenceClassification"}
@@ -44,15 +44,15 @@ def load_model(folder: str | Path, *, verify: bool = True) -> Model:
     path = Path(folder)
     config = load_config(path)
     tensors = read_tensors(path / "model.safetensors", verify=verify)
-    model = skeleton(config).to_empty(device="cpu")
+    model = skeleton(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if wanted != found:
         name = next(iter(wanted.keys() ^ found.keys()), None) or next(n for n in wanted if wanted[n] != found[n])
         problem = f"{name!r} is {found.get(name, 'missing')}, its config asks for {wanted.get(name, 'no such tensor')}"
         raise InputError(path / "model.safetensors", problem, "write the folder again, or mend config.json")
-    model.load_state_dict(tensors, strict=True)
-    return model.eval()
+    whole = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
+    return fill(model, whole).eval()
 
 
 def load_config(folder: str | Path) -> ModelConfig:

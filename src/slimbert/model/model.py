@@ -1,10 +1,12 @@
 """A Model: an encoder, a head, the config that rebuilds both. The unit that is saved, transformed, exported, served."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
@@ -82,17 +84,34 @@ class Model(nn.Module):
 
 def fresh(config: ModelConfig, seed: int) -> Model:
     """A model with weights drawn from `seed`, built without touching torch's global generator."""
-    with torch.device("meta"):
-        model = config.build()
-    model = model.to_empty(device="cpu")
+    bare = skeleton(config)
+    model = fill(bare, {name: torch.empty(t.shape, dtype=t.dtype) for name, t in bare.state_dict().items()})
     model.reset_parameters(torch.Generator().manual_seed(seed))
     return model
 
 
 def skeleton(config: ModelConfig) -> Model:
     """The model's modules on the meta device, without memory, to be called with given parameters."""
-    with torch.device("meta"):
+    with _Unfilled(), torch.device("meta"):
         return config.build()
+
+
+def fill(bare: Model, tensors: Mapping[str, Tensor]) -> Model:
+    """A skeleton made a model: `tensors`, its whole state dict, become its own without a copy.
+
+    Parts keep every buffer in the state dict. (Module.to_empty and loading into it would import for a second.)
+    """
+    bare.load_state_dict(tensors, strict=True, assign=True)
+    return bare
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what modules draw when they are made: on the meta device it fills nothing, and imports for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def with_dropout(config: Any, rate: float) -> Any:

@@ -5,7 +5,7 @@ import dataclasses
 from torch import Tensor
 
 from ..subnet import Plan, Subnet, shrink
-from .model import Model, skeleton
+from .model import Model, fill, skeleton
 
 PER_TOKEN = ("encoder.embedding.token.weight", "head.bias", "head.decoder.weight")  # one row per token
 
@@ -17,9 +17,7 @@ def extract(model: Model, subnet: Subnet) -> Model:
     """
     config = dataclasses.replace(model.config, encoder=shrink(model.config.encoder, subnet))
     kept = Plan(model.encoder, prefix="encoder.").cut(model.state_dict(), subnet)
-    small = skeleton(config).to_empty(device=model.device)
-    small.load_state_dict({name: value.clone() for name, value in kept.items()}, strict=True)
-    return small.train(model.training)
+    return fill(skeleton(config), {name: value.clone() for name, value in kept.items()}).train(model.training)
 
 
 def with_tokens(model: Model, ids: Tensor) -> Model:
@@ -30,18 +28,14 @@ def with_tokens(model: Model, ids: Tensor) -> Model:
     """
     embedding = dataclasses.replace(model.config.encoder.embedding, vocab=len(ids))
     config = dataclasses.replace(model.config, encoder=dataclasses.replace(model.config.encoder, embedding=embedding))
-    small = skeleton(config).to_empty(device=model.device)
-    kept = {n: value[ids] if n in PER_TOKEN else value for n, value in model.state_dict().items()}
-    small.load_state_dict(kept, strict=True)
-    return small.train(model.training)
+    kept = {n: value[ids] if n in PER_TOKEN else value.clone() for n, value in model.state_dict().items()}
+    return fill(skeleton(config), kept).train(model.training)
 
 
 def put_tokens_back(small: Model, model: Model, ids: Tensor) -> Model:
     """`model`'s config and tokens with everything that `small` (made by `with_tokens`) has learnt."""
-    whole = skeleton(model.config).to_empty(device="cpu")
-    learnt = {n: value.cpu() for n, value in small.state_dict().items()}
-    rows = {
-        n: value.cpu().index_copy(0, ids.cpu(), learnt[n]) for n, value in model.state_dict().items() if n in PER_TOKEN
-    }
-    whole.load_state_dict({**learnt, **rows}, strict=True)
-    return whole.eval()
+    learnt = {n: value.cpu().clone() for n, value in small.state_dict().items()}
+    for name, value in model.state_dict().items():
+        if name in PER_TOKEN:
+            learnt[name] = value.cpu().index_copy(0, ids.cpu(), learnt[name])
+    return fill(skeleton(model.config), learnt).eval()
