@@ -19,7 +19,8 @@ class Feed:
     """Masked batches as a function of the step: resuming needs no more than its number.
 
     Every process draws the masks of the whole update and keeps its rows, so that the number of processes changes
-    nothing.
+    nothing. A compiled run leaves out the last row of the data if it is padded (and not the only one): the mask that it
+    needs would be a second graph, compiled in the middle of the run. `notes` says so.
     """
 
     def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
@@ -27,10 +28,15 @@ class Feed:
         self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
         self.pad = tokenizer.special.pad
         self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
+        self.rows = len(shards)
+        self.notes: tuple[str, ...] = ()
+        if recipe.train.compile and self.rows > 1 and (shards.rows([self.rows - 1]) == self.pad).any():
+            self.rows -= 1
+            self.notes = ("the last row of the data is padded: left out, so that every batch has one shape",)
 
     def training(self, start: int) -> Iterator[Batch]:
         """Micro-batches from update `start` on, without end."""
-        sampler = Sampler(len(self.shards), self.recipe.train.batch_size, seed=self.recipe.train.seed)
+        sampler = Sampler(self.rows, self.recipe.train.batch_size, seed=self.recipe.train.seed)
         parts = self.recipe.train.accumulate * self.accelerator.num_processes
         if self.recipe.train.batch_size % parts:
             problem = f"{self.recipe.train.batch_size} rows do not split into {parts} equal parts"

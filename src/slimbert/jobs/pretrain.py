@@ -1,8 +1,8 @@
 """Pretraining as one job: a recipe, prepared data, a run folder; resumable at every moment."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,22 +12,22 @@ from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted
-from ..model import Model, SpecialTokens, fresh, load_model, save_model
-from ..model.heads import MaskedLmConfig
+from ..model import save_model
 from ..train import checkpoints
-from ..train.engine import check_compile, choose_core, device_of, engine
+from ..train.engine import check_compile, choose_core, device_of, engine, is_first_process
 from ..train.evaluate import masked_lm_loss
 from ..train.loop import Start, Step, restore, snapshot, train
 from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
-from ..train.recipe import Recipe, load_recipe, read_recipe, seconds, with_settings
+from ..train.recipe import Recipe, read_recipe, seconds
 from ..train.run import RunFolder
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
+from .resolve import Source, begun, open_source, resolve
 
-EMBEDDING = ("model", "encoder", "embedding")
+FIRST_SHARE = 1e-3  # of a budget in time: what the rate of the first update is taken at
 
 
 class Pretrained(NamedTuple):
@@ -56,65 +56,21 @@ def pretrain(
 ) -> Pretrained:
     """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
 
-    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from a model folder (its encoder
-    stands, the recipe's is not used). Raises InputError on what does not fit, RunError at a loss that is not finite,
-    Interrupted after a signal, with a checkpoint written.
+    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its
+    masked-LM head if it has one, stand instead of the recipe's. Raises InputError on what does not fit, RunError at a
+    loss that is not finite, Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     if seed is not None:
         settings = [*settings, f"train.seed={seed}"]
     shards = Shards.open(data, split="train")
-    chosen = resolve(plain, shards, settings=settings, budget=budget, init_from=init_from)
-    occupied = Path(out).exists() and any(Path(out).iterdir())
-    if occupied and not resume:
-        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    source = None if init_from is None else open_source(init_from)
+    chosen = resolve(plain, shards, settings=settings, budget=budget, source=source)
     device_of(device)  # a wrong name leaves nothing behind
+    if is_first_process() and not resume and Path(out).exists() and any(Path(out).iterdir()):
+        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
     with RunFolder(out) as folder, stop_on_signal() as stop:
-        return _Run(chosen, shards, folder, device=device, init_from=init_from, quiet=quiet).go(stop, resume=resume)
-
-
-def resolve(
-    plain: Mapping[str, Any],
-    shards: Shards,
-    *,
-    settings: Sequence[str] = (),
-    budget: str | None = None,
-    init_from: str | Path | None = None,
-) -> Recipe:
-    """The recipe with what the data (and the model to continue from) decide; an explicit other value is an
-    InputError."""
-    data = with_settings(plain, settings, budget=budget)
-    explicit = {a.partition("=")[0] for a in settings}
-    if init_from is not None:
-        encoder: Any = dump(load_model(init_from, verify=False).config.encoder)
-        data["model"] = {**(data.get("model") or {}), "encoder": encoder}
-    model = dict(data.get("model") or {})
-    model.setdefault("head", dump(MaskedLmConfig()))
-    data["model"] = model
-    written = _at(plain, *EMBEDDING, "vocab") is not None or ".".join((*EMBEDDING, "vocab")) in explicit
-    recipe = load_recipe(data)
-    vocab, length = recipe.model.encoder.embedding.vocab, recipe.data.seq_len
-    if vocab != shards.vocab_size and (written or init_from is not None):
-        problem = f"{vocab} tokens, the prepared data has {shards.vocab_size}"
-        raise InputError(
-            "recipe.model.encoder.embedding.vocab",
-            problem,
-            "leave it out, or prepare the data with the right tokenizer",
-        )
-    if length not in (None, shards.seq_len):
-        problem = f"{length}, the prepared data has rows of {shards.seq_len}"
-        raise InputError("recipe.data.seq_len", problem, "leave it out, or prepare the data with --seq-len")
-    if shards.seq_len > recipe.model.encoder.embedding.max_len:
-        problem = f"{recipe.model.encoder.embedding.max_len}, the prepared data has rows of {shards.seq_len}"
-        raise InputError("recipe.model.encoder.embedding.max_len", problem, "raise it, or prepare shorter rows")
-    embedding = replace(recipe.model.encoder.embedding, vocab=shards.vocab_size)
-    special = TextTokenizer.load(shards.tokenizer_folder).special
-    config = replace(
-        recipe.model,
-        encoder=replace(recipe.model.encoder, embedding=embedding),
-        special=SpecialTokens(**special._asdict()),
-    )
-    return replace(recipe, model=config, data=replace(recipe.data, seq_len=shards.seq_len))
+        return _Run(chosen, shards, folder, device=device, source=source, quiet=quiet).go(stop, resume=resume)
 
 
 class _Run:
@@ -127,36 +83,35 @@ class _Run:
         folder: RunFolder,
         *,
         device: str | None,
-        init_from: str | Path | None,
+        source: Source | None,
         quiet: bool,
     ) -> None:
         settings = recipe.train
         self.recipe, self.shards, self.folder, self.quiet = recipe, shards, folder, quiet
         self.accelerator = engine(device=device, precision=settings.precision, accumulate=settings.accumulate)
+        self.main = self.accelerator.is_main_process
         if settings.compile:
             check_compile(self.accelerator.device.type)
-        model = fresh(recipe.model, settings.seed)
-        if init_from is not None:
-            _continue(model, load_model(init_from))
+        model = begun(recipe, source)
         choose_core(model, settings.core, device=device_of(device), length=shards.seq_len)
-        self.objective = MaskedLm(model)
-        self.objective.to(self.accelerator.device)
+        self.objective = MaskedLm(model).to(self.accelerator.device)
         self.optimizer = adamw(self.objective, recipe.optim)
         self.feed = Feed(recipe, shards, self.accelerator)
         there = "validation" in shards.manifest["splits"]
         self.validation = Shards.open(shards.folder, split="validation") if there else None
-        self.main = self.accelerator.is_main_process
         self.limit = seconds(settings.time, "recipe.train.time") if settings.time else None
         per_step = settings.batch_size * shards.seq_len
         self.steps = settings.steps or (-(-settings.tokens // per_step) if settings.tokens else None)
+        self.ahead = 0.0  # seconds of the first update, which compiles: the schedule of a budget in time begins behind
         self.val_loss: float | None = None
         self.lowest: float | None = None
+        self.saved = self.validated = -1  # the steps at which that was done last
 
     def go(self, stop: Stop, *, resume: bool) -> Pretrained:
         start = self._start(resume)
-        torch.manual_seed(self.recipe.train.seed) if start.step == 0 else None
-        last = self._losses(start.step)
-        step = Step(start.step, last, {}, start.tokens, start.seconds, 0.0, 0.0)
+        for note in self.feed.notes:
+            self._say(note)
+        step = Step(start.step, self._losses(start.step), {}, start.tokens, start.seconds, 0.0, 0.0)
         progress = Progress(self.steps, start=start.step, budget=self.limit, enabled=self.main and not self.quiet)
         with progress:
             for step in train(
@@ -170,9 +125,10 @@ class _Run:
                 start=start,
             ):
                 self._after(step, start, progress)
-                if stop:
-                    self._checkpoint(step)
-                    raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
+                if self._anywhere(bool(stop)):
+                    if self.saved != step.n:
+                        self._checkpoint(step)
+                    raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
         return self._finish(step)
 
     def _start(self, resume: bool) -> Start:
@@ -180,13 +136,16 @@ class _Run:
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
         if resume and found is None:
             self._say("no whole checkpoint yet: starting at step 0")
+        start, seed, rank = Start(), self.recipe.train.seed, self.accelerator.process_index
         if found is not None:
-            if found.state.get("recipe") != json.loads(json.dumps(self._identity())):
+            if found.state.get("run") != json.loads(json.dumps(self._identity())):
                 raise InputError(found.path, "made by another recipe or other data", "resume with those it began with")
             restore(self.objective, self.optimizer, found.tensors)
-            self.lowest = found.state.get("lowest")
+            start = Start(found.step, found.state["tokens"], found.state["seconds"])
+            self.lowest, self.ahead, self.saved = found.state["lowest"], found.state["ahead"], found.step
             self._say(f"going on from step {found.step} of {found.path}")
-        start = Start(found.step, found.state["tokens"], found.state["seconds"]) if found else Start()
+        if found is None or rank:  # dropout: the checkpoint holds the state of the first process
+            torch.manual_seed(seed + 1_000_003 * start.step + 7_919 * rank)
         if self.main:
             self.folder.cut(start.step)
             checkpoints.drop_after(self.folder.checkpoints, start.step)
@@ -194,10 +153,11 @@ class _Run:
         return start
 
     def _identity(self) -> dict[str, Any]:
-        """What must not change between a checkpoint and its continuation; the budget may be moved."""
+        """What must not change between a checkpoint and its continuation; budget and optimiser's settings may."""
         recipe = dump(self.recipe)
-        recipe["train"] = {k: v for k, v in recipe["train"].items() if k in ("batch_size", "accumulate", "seed")}
-        return {**recipe, "data": {"sha256": self.shards.sha256, **recipe["data"]}}
+        train = {name: recipe["train"][name] for name in ("batch_size", "accumulate", "seed")}
+        data = {"sha256": self.shards.sha256, **recipe["data"]}
+        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
 
     def _write_head(self) -> None:
         self.folder.write_recipe(dump(self.recipe))
@@ -206,59 +166,73 @@ class _Run:
         TextTokenizer.load(self.shards.tokenizer_folder).save(self.folder.path)
 
     def _rate(self, now: Start) -> float | None:
-        if self.limit is not None:
-            share = now.seconds / self.limit
-        else:
-            share = now.step / (self.steps or 1)
-        if self.accelerator.num_processes > 1 and self.limit is not None:
-            shared = torch.tensor([share], device=self.accelerator.device)
-            share = float(self.accelerator.reduce(shared, reduction="mean"))
-        return None if share >= 1 else rate(self.recipe.optim, share + 1e-9 if now.step else self._first_share())
+        """The learning rate of the update that starts now, at the middle of its share; None: the budget is spent."""
+        if self.limit is None:
+            assert self.steps is not None
+            return None if now.step >= self.steps else rate(self.recipe.optim, (now.step + 0.5) / self.steps)
+        clock = torch.tensor([now.seconds, self.ahead], device=self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            clock = self.accelerator.reduce(clock, reduction="mean")
+        elapsed, ahead = clock.tolist()
+        if elapsed >= self.limit:
+            return None
+        return rate(self.recipe.optim, max((elapsed - ahead) / (self.limit - ahead), FIRST_SHARE))
 
-    def _first_share(self) -> float:
-        return 1 / self.steps if self.steps else 1e-3
+    def _anywhere(self, here: bool) -> bool:
+        """Whether it is so in any process: all must stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return here
+        flag = torch.tensor([float(here)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
 
     def _after(self, step: Step, start: Start, progress: Progress) -> None:
-        row = {"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds, "lr": step.lr}
+        if step.n == 1:
+            self.ahead = step.seconds
         if self.main:
-            self.folder.append({**row, "norm": step.norm})
+            row = {"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds}
+            self.folder.append({**row, "lr": step.lr, "norm": step.norm})
             speed = (step.tokens - start.tokens) / max(step.seconds - start.seconds, 1e-9)
             progress.update(step.n, loss=step.loss, tokens_per_second=speed)
         settings = self.recipe.train
-        last = self.steps is not None and step.n >= self.steps
-        if self.validation is not None and (step.n % settings.evaluate_every == 0 or last):
-            self._validate(step)
-        if step.n % settings.checkpoint_every == 0 or last:
-            self._checkpoint(step)
+        better = step.n % settings.evaluate_every == 0 and self._validate(step)
+        if better or step.n % settings.checkpoint_every == 0:
+            self._checkpoint(step, best=better)
 
-    def _validate(self, step: Step) -> None:
-        assert self.validation is not None
+    def _validate(self, step: Step) -> bool:
+        """Whether the validation loss is the lowest so far; False where there is no validation."""
+        if self.validation is None:
+            return False
         batches = self.feed.validation(self.validation)
         self.val_loss = masked_lm_loss(self.objective, batches, autocast=self.accelerator.autocast())
+        self.validated = step.n
         if self.main:
-            self.folder.append(
-                {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
-            )
+            row = {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
+            self.folder.append(row)
+        better = self.lowest is None or self.val_loss < self.lowest
+        self.lowest = self.val_loss if better else self.lowest
+        return better
 
-    def _checkpoint(self, step: Step) -> None:
-        best = self.val_loss is not None and (self.lowest is None or self.val_loss < self.lowest)
-        self.lowest = self.val_loss if best else self.lowest
+    def _checkpoint(self, step: Step, *, best: bool = False) -> None:
+        self.saved = step.n
         if self.main:
             self.folder.sync()
-            state = {"tokens": step.tokens, "seconds": step.seconds, "lowest": self.lowest, "recipe": self._identity()}
-            tensors = snapshot(self.objective, self.optimizer)
+            state = {"tokens": step.tokens, "seconds": step.seconds, "lowest": self.lowest, "ahead": self.ahead}
             checkpoints.save(
-                self.folder.checkpoints, step.n, tensors=tensors, state=state, keep=self.recipe.train.keep, best=best
+                self.folder.checkpoints,
+                step.n,
+                tensors=snapshot(self.objective, self.optimizer),
+                state=state | {"run": self._identity()},
+                keep=self.recipe.train.keep,
+                best=best,
             )
         self.accelerator.wait_for_everyone()
 
     def _finish(self, step: Step) -> Pretrained:
-        if self.validation is not None and self.limit is not None:
-            self._validate(step)
+        better = self.validated != step.n and self._validate(step)
+        if better or self.saved != step.n:
+            self._checkpoint(step, best=better)
         result = Pretrained(str(self.folder.path), step.n, step.tokens, step.seconds, step.loss, self.val_loss)
         if self.main:
-            if self.limit is not None:
-                self._checkpoint(step)
             save_model(self.objective.model, self.folder.path)
             self.folder.plot()
             self.folder.write_json("result.json", result._asdict())
@@ -268,24 +242,14 @@ class _Run:
 
     def _losses(self, step: int) -> float:
         """The loss of an update that was made before this process began; nan at step 0."""
-        rows = [row for row in self.folder.rows() if row.get("step") == step]
-        for row in rows:
-            self.val_loss = row.get("val_loss", self.val_loss)
-        return next((row["loss"] for row in rows if "loss" in row), float("nan"))
+        loss = math.nan
+        for row in self.folder.rows():
+            if row["step"] == step and "val_loss" in row:
+                self.val_loss, self.validated = row["val_loss"], step
+            elif row["step"] == step:
+                loss = row["loss"]
+        return loss
 
     def _say(self, message: str) -> None:
         if self.main and not self.quiet:
             Progress(None).note(message)
-
-
-def _continue(model: Model, source: Model) -> None:
-    """Take over the encoder, and the head where it is the same."""
-    model.encoder.load_state_dict(source.encoder.state_dict())
-    if model.config.head == source.config.head and model.head is not None and source.head is not None:
-        model.head.load_state_dict(source.head.state_dict())
-
-
-def _at(data: Any, *keys: str) -> Any:
-    for key in keys:
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data

@@ -1,14 +1,15 @@
 """What a run computes on: Accelerate with the device, the precision and the attention core that a recipe asks for."""
 
 import os
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, RunError
 from ..parts.core import use_core
 from .environment import best_dtype, compile_problem
 
@@ -53,3 +54,30 @@ def check_compile(device: str) -> None:
     """Raises InputError where torch.compile cannot work."""
     if problem := compile_problem(device):
         raise InputError("train.compile", problem, "--set train.compile=false")
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """`module` compiled, one whole graph for each shape of batch.
+
+    torch itself runs eagerly, without a word, behind a graph break and beyond a number of recompilations; here both are
+    a RunError.
+    """
+    made = torch.compile(module, dynamic=False, fullgraph=True)
+
+    def call(*batch: Any) -> Any:
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException  # imports for seconds
+
+        try:
+            return made(*batch)
+        except (FailOnRecompileLimitHit, TorchDynamoException) as error:
+            cause = next(iter(str(error.__cause__ or error).strip().splitlines()), type(error).__name__)
+            raise RunError(
+                f"torch.compile cannot make one graph of this: {cause}; set train.compile to false"
+            ) from error
+
+    return call
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, of those that `accelerate launch` or `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ..errors import RunError
+from .engine import compiled as compile_module
 from .objectives import Batch, Objective
 
 
@@ -30,7 +31,7 @@ class Step(NamedTuple):
     tokens: int  # so far
     seconds: float  # so far
     lr: float
-    norm: float  # of the gradient before clipping; nan where nothing is clipped
+    norm: float  # of the gradient before clipping
 
 
 class Start(NamedTuple):
@@ -55,16 +56,21 @@ def train(
     """Train until `batches` end or `lr` answers None; yields after every update.
 
     `batches` gives micro-batches, `accelerator.gradient_accumulation_steps` of them per update. `lr` gives the
-    learning rate for the update that starts at a Start. Raises RunError at a loss that is not finite, before the
-    weights are touched.
+    learning rate for the update that starts at a Start; `clip` bounds the norm of the gradient. `compiled`: every
+    batch runs as one compiled graph or is an error, see `engine.compiled`. Raises RunError at a loss or a gradient that
+    is not finite, before the weights are touched.
     """
     accelerator = accelerator or Accelerator()
     world, each = accelerator.num_processes, accelerator.gradient_accumulation_steps
     prepared, optimizer = accelerator.prepare(objective, optimizer)
-    forward = torch.compile(prepared, dynamic=False) if compiled else prepared
+    forward = compile_module(prepared) if compiled else prepared
     feed, now, begin = iter(batches), start, time.perf_counter() - start.seconds
     objective.train()
-    while (rate := lr(now) if lr else optimizer.param_groups[0]["lr"]) is not None:
+    while True:
+        now = now._replace(seconds=time.perf_counter() - begin)  # the reader of the last Step took time, too
+        rate = lr(now) if lr else optimizer.param_groups[0]["lr"]
+        if rate is None:
+            return
         micro = list(islice(feed, each))
         if len(micro) < each:
             return
@@ -77,10 +83,10 @@ def train(
                 accelerator.backward(loss.total)
                 parts = {"loss": loss.total.detach(), **{k: v.detach() for k, v in loss.parts.items()}}
                 sums = {name: sums.get(name, 0) + value / each for name, value in parts.items()}
-                values = _means(accelerator, sums) if accelerator.sync_gradients else {}
-                if values and not math.isfinite(values["loss"]):
-                    raise RunError(f"the loss of step {now.step + 1} is {values['loss']}: lower the learning rate")
-                norm = _clip(accelerator, prepared, clip)
+                if accelerator.sync_gradients:
+                    values = _means(accelerator, sums)
+                    norm = float(accelerator.clip_grad_norm_(prepared.parameters(), math.inf if clip is None else clip))
+                    _check(now.step + 1, loss=values["loss"], gradient=norm)
                 optimizer.step()
                 optimizer.zero_grad()
         tokens = sum(batch["input_ids"].numel() for batch in micro) * world
@@ -123,7 +129,8 @@ def _means(accelerator: Accelerator, sums: Mapping[str, Tensor]) -> dict[str, fl
     return dict(zip(sums, reduced.tolist(), strict=True))
 
 
-def _clip(accelerator: Accelerator, module: torch.nn.Module, clip: float | None) -> float:
-    if clip is None or not accelerator.sync_gradients:
-        return math.nan
-    return float(accelerator.clip_grad_norm_(module.parameters(), clip))
+def _check(step: int, *, loss: float, gradient: float) -> None:
+    for name, value in (("loss", loss), ("gradient's norm", gradient)):
+        if not math.isfinite(value):
+            remedy = "the last checkpoint stands: resume it with a lower learning rate"
+            raise RunError(f"step {step}: the {name} is {value}; {remedy}")

@@ -85,6 +85,8 @@ class Recipe:
             value = getattr(self.train, name)
             if not isinstance(value, str) and value < 1:
                 raise InputError(f"{path}.train.{name}", f"{value} is below 1", "give a whole number of at least 1")
+        if self.train.seed < 0:
+            raise InputError(f"{path}.train.seed", f"{self.train.seed} is negative", "give 0 or more")
         if self.train.time is not None:
             seconds(self.train.time, f"{path}.train.time")
         if self.train.batch_size % self.train.accumulate:
@@ -116,11 +118,11 @@ def with_settings(data: Mapping[str, Any], assignments: Sequence[str], *, budget
     settings = [*assignments, *([f"train.{_budget(budget)}"] if budget else [])]
     budgets = {f"train.{name}" for name in BUDGETS}
     chosen = [a for a in settings if a.partition("=")[0] in budgets][-1:]
-    train = dict(data.get("train") or {})
-    if chosen:
-        train = {name: value for name, value in train.items() if name not in BUDGETS}
-        settings = [a for a in settings if a.partition("=")[0] not in budgets] + chosen
-    result: dict[str, Any] = override({**data, "train": train}, settings, "recipe")
+    train = data.get("train")
+    if chosen and isinstance(train, Mapping):
+        data = {**data, "train": {name: value for name, value in train.items() if name not in BUDGETS}}
+    settings = [a for a in settings if a.partition("=")[0] not in budgets] + chosen
+    result: dict[str, Any] = override(dict(data), settings, "recipe")
     return result
 
 
