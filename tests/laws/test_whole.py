@@ -16,7 +16,7 @@ from slimbert.errors import InputError
 from slimbert.model import extract, load_model, save_model
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
-from slimbert.model.model import Model, rows_at
+from slimbert.model.model import Model
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
@@ -60,10 +60,23 @@ def test_narrowing_is_picking(model: Model, batch: Batch):
     narrowed = model.encoder(batch.ids, mask=batch.mask, select=batch.select).state
     everywhere = model.encoder(batch.ids, mask=batch.mask)
     assert_close(narrowed.x, pick(everywhere.state.x, batch.select), **CLOSE)
-    assert_close(narrowed.x, rows_at(everywhere, batch.select).x, **CLOSE)
     assert narrowed.index is batch.select
     assert narrowed.mask is not None
     assert narrowed.mask.all()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
+def test_wanted_rows_spare_the_end_of_the_last_layer_exactly(batch: Batch, packed: bool):
+    """Nothing narrows here: after the last token mixer only the wanted rows are computed, with the same answer."""
+    model = model_of(dense_encoder())
+    segments = torch.arange(12).div(5, rounding_mode="floor").expand(len(LENGTHS), -1) if packed else None
+    everywhere = model(batch.ids, mask=batch.mask, segments=segments)
+    wanted = model.encoder(batch.ids, mask=batch.mask, segments=segments, select=batch.select).state
+    assert_close(wanted.x, pick(everywhere, batch.select), **CLOSE)
+    assert wanted.index is batch.select
+    traced = model.encoder(batch.ids, mask=batch.mask, segments=segments, select=batch.select, trace=True)
+    assert_close(traced.state.x, wanted.x, **CLOSE)
+    assert traced.trace[-1].shape[1] == 12
 
 
 def test_context_first_narrowing_is_picking_too(batch: Batch):

@@ -39,15 +39,21 @@ class HandwrittenBert(nn.Module):
         line = torch.arange(s, device=ids.device)
         x = self.first(self.token(ids) + self.place(line) + self.kind.weight[0])
         d, h = x.shape[-1], self.heads
+        at = positions[..., None].expand(-1, -1, d)
         for i in range(len(self.qkv)):
-            q, k, v = self.qkv[i](x).split(d, dim=-1)
-            q, k, v = (part.view(b, s, h, d // h).transpose(1, 2).reshape(b * h, s, d // h) for part in (q, k, v))
+            if i + 1 < len(self.qkv):
+                q, k, v = self.qkv[i](x).split(d, dim=-1)
+            else:  # nothing after the last keys and values reads the other rows
+                w, bias = self.qkv[i].weight, self.qkv[i].bias
+                k, v = functional.linear(x, w[d:], bias[d:]).split(d, dim=-1)
+                x = x.gather(1, at)
+                q = functional.linear(x, w[:d], bias[:d])
+            q, k, v = (part.unflatten(2, (h, -1)).transpose(1, 2).flatten(0, 1) for part in (q, k, v))
             weights = torch.softmax(torch.bmm(q * (1 / math.sqrt(d // h)), k.transpose(1, 2)), dim=-1).to(v.dtype)
-            mixed = torch.bmm(weights, v).view(b, h, s, d // h).transpose(1, 2).reshape(b, s, d)
+            mixed = torch.bmm(weights, v).unflatten(0, (b, h)).transpose(1, 2).flatten(2)
             x = self.norm1[i](x + self.out[i](mixed))
             x = self.norm2[i](x + self.down[i](functional.gelu(self.up[i](x))))
-        rows = x.gather(1, positions[..., None].expand(-1, -1, d))
-        rows = self.last(functional.gelu(self.dense(rows)))
+        rows = self.last(functional.gelu(self.dense(x)))
         logits = functional.linear(rows, self.token.weight, self.bias).flatten(0, 1)
         losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
         weights = batch["weights"].flatten()

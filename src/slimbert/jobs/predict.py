@@ -97,10 +97,8 @@ class Predictor:
             )
         with torch.inference_mode():
             rows = torch.from_numpy(ids).long()[None].to(self.device)
-            select = torch.from_numpy(places)[None].to(self.device) if self.model.encoder.narrows else None
+            select = torch.from_numpy(places)[None].to(self.device)
             state: State = self.model.encoder(rows, select=select).state
-            if select is None:
-                state = state._replace(x=state.x[:, torch.from_numpy(places)])
             best = torch.softmax(self.model.answer(state)[0], dim=-1).topk(top)
         return [
             [Filled(self.tokenizer.decode([int(i)]), float(p)) for i, p in zip(tokens, scores, strict=True)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..parts.core import use_core
-from .model import Model, ModelConfig, rows_at, skeleton
+from .model import Model, ModelConfig, skeleton
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class PartCost:
 def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | None = None) -> list[PartCost]:
     """The cost of every part for `batch` rows of `length` tokens in float32, in the order in which they run.
 
-    keep: rows per text that a narrowing keeps and the head answers for; None: all.
+    keep: rows per text that are wanted, which a narrowing keeps and the head answers for; None: all.
     """
     model = skeleton(config)
     use_core(model, "explicit")
@@ -48,8 +48,7 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
         select = None if keep is None else ids[:, :keep]
         encoded = model.encoder(ids, select=select)
         if model.head is not None:
-            whole = select is None or model.encoder.narrows
-            model.answer(encoded.state if whole else rows_at(encoded, ids[:, :keep]))
+            model.answer(encoded.state)
     return [
         PartCost(
             name=name,

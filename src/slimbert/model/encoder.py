@@ -10,7 +10,7 @@ from .. import parts as parts  # registers every kind
 from ..config import Count, EmbeddingConfig, NonNegative, NormConfig, StepConfig, kind, validate
 from ..errors import InputError
 from ..parts.initial import initialise_all
-from ..parts.narrow import NarrowConfig
+from ..parts.narrow import NarrowConfig, narrowed
 from ..state import Encoded, State
 
 
@@ -33,6 +33,16 @@ class EncoderConfig:
         for i, layer in enumerate(self.layers):
             for j, mixer in enumerate(getattr(layer, "mix", ())):
                 yield f"layers[{i}].mix[{j}]", mixer
+
+    def last_token_mixer(self) -> tuple[int, int]:
+        """(layer, place in its mix) of the last mixer that reads other rows; (-1, -1) where none does."""
+        found = [
+            (i, j)
+            for i, layer in enumerate(self.layers)
+            for j, mixer in enumerate(getattr(layer, "mix", ()))
+            if getattr(mixer, "mixes_tokens", False)
+        ]
+        return found[-1] if found else (-1, -1)
 
     def check(self, path: str = "config.encoder") -> None:
         """What must fit across parts. Raises InputError with the path."""
@@ -61,7 +71,11 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Token ids [B, S] -> State with x [B, S, dim], or [B, K, dim] after a narrowing to `select` [B, K]."""
+    """Token ids [B, S] -> State with x [B, S, dim], or [B, K, dim] where the caller wants the rows at `select` [B, K].
+
+    Wanted rows cost least where a Narrow stands in the layers. Without one they still spare the end of the last layer:
+    after the last token mixer nothing reads other rows, so only the wanted ones are computed; exactly the same answer.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -70,6 +84,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(step.build(config.dim) for step in config.layers)
         self.norm = None if config.final_norm is None else config.final_norm.build(config.dim)
         self.narrows = any(isinstance(step, NarrowConfig) for step in config.layers)
+        self.last = config.last_token_mixer()
         if not self.embedding.token.weight.is_meta:
             self.reset_parameters()
 
@@ -84,14 +99,18 @@ class Encoder(nn.Module):
         trace: bool = False,
     ) -> Encoded:
         """mask [B, S] True where real (None: everywhere); types [B, S]; segments [B, S] document numbers of packed
-        rows; select [B, K] places that a Narrow keeps; trace: also give x after every layer."""
+        rows; select [B, K] places of the rows that are wanted (None: all); trace: also give x after every layer, where
+        all rows are computed unless a Narrow stands before it."""
         x = self.embedding(ids, types, segments)
         state = State(x, mask, select=select, segments=segments)
         seen: list[Tensor] = []
-        for step in self.layers:
-            state = step(state)
+        early = select is not None and not self.narrows and not trace
+        for i, step in enumerate(self.layers):
+            state = step(state, narrow_at=self.last[1]) if early and i == self.last[0] else step(state)
             if trace:
                 seen.append(state.x)
+        if select is not None and state.index is None:
+            state = narrowed(state, memory=False)
         return Encoded(state if self.norm is None else state._replace(x=self.norm(state.x)), tuple(seen))
 
     @torch.no_grad()

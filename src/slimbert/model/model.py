@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
-from ..state import Encoded, State, pick
+from ..state import State
 from .encoder import EncoderConfig
 
 
@@ -123,10 +123,3 @@ def with_dropout(config: Any, rate: float) -> Any:
         }
         return dataclasses.replace(config, **values)
     return tuple(with_dropout(item, rate) for item in config) if isinstance(config, tuple) else config
-
-
-def rows_at(encoded: Encoded, positions: Tensor) -> State:
-    """The state of the rows at `positions` [B, K] of the full sequence, where nothing was narrowed."""
-    state = encoded.state
-    mask = None if state.mask is None else state.mask.gather(1, positions)
-    return state._replace(x=pick(state.x, positions), mask=mask, index=positions)

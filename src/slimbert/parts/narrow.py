@@ -27,12 +27,17 @@ class Narrow(nn.Module):
         self.memory = config.memory
 
     def forward(self, state: State) -> State:
-        if self.memory:
-            state = state._replace(memory=state.x, memory_mask=state.mask)
-        if state.select is None:
-            return state
-        return state._replace(
-            x=pick(state.x, state.select),
-            mask=None if state.mask is None else state.mask.gather(1, state.select),
-            index=state.select,
-        )
+        return narrowed(state, memory=self.memory)
+
+
+def narrowed(state: State, *, memory: bool = True) -> State:
+    """The state of the rows at `select`; with memory, what it was before stays readable."""
+    if memory:
+        state = state._replace(memory=state.x, memory_mask=state.mask)
+    if state.select is None:
+        return state
+    return state._replace(
+        x=pick(state.x, state.select),
+        mask=None if state.mask is None else state.mask.gather(1, state.select),
+        index=state.select,
+    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..config import MixerConfig, NormConfig, Share, kind
 from ..state import Context, Mixed, State
+from .narrow import narrowed
 from .norm import LayerNormConfig
 
 Wiring = Literal["post", "pre"]
@@ -29,11 +30,11 @@ class LayerConfig:
 
 
 class Layer(nn.ModuleList):
-    """State -> State: its residuals in order."""
+    """State -> State: its residuals in order. `narrow_at`: the residual before which only the selected rows stay."""
 
-    def forward(self, state: State) -> State:
-        for residual in self:
-            state = residual(state)
+    def forward(self, state: State, narrow_at: int | None = None) -> State:
+        for j, residual in enumerate(self):
+            state = residual(narrowed(state) if j == narrow_at else state)
         return state
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model.model import Model, rows_at
+from ..model.heads import PoolerConfig, SequenceConfig
+from ..model.model import Model
 from ..state import Encoded
 
 Batch = Mapping[str, Tensor]  # input_ids [B, S], mask, types, segments, select; and what the objective asks for
@@ -69,13 +70,11 @@ class MaskedLm(Objective):
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         positions, weights = batch["positions"], batch["weights"]
-        if self.model.encoder.narrows:
-            first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
-            encoded = encode(None, {**batch, "select": torch.cat((first, positions), dim=1)})
-            state = encoded.state._replace(x=encoded.state.x[:, 1:])
-        else:
-            encoded = encode(None, batch)
-            state = rows_at(encoded, positions)
+        narrows = self.model.encoder.narrows
+        first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
+        wanted = torch.cat((first, positions), dim=1) if narrows else positions
+        encoded = encode(None, {**batch, "select": wanted})
+        state = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
         logits = self.model.answer(state).flatten(0, 1)
         losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
         total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
@@ -93,8 +92,10 @@ class Classify(Objective):
 
 
 def with_first_row(model: Model, batch: Batch) -> Batch:
-    """The batch with the first row selected where the encoder narrows: all that a sentence needs."""
-    if not model.encoder.narrows or "select" in batch:
+    """The batch with the first row wanted where the head reads no other."""
+    head = model.config.head
+    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig) and head.pool == "cls")
+    if not first or "select" in batch:
         return batch
     return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
 
