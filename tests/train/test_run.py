@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from slimbert.errors import InputError
 from slimbert import atomic
+from slimbert.errors import InputError
 from slimbert.train.curve import smoothed
 from slimbert.train.run import RunFolder
 

@@ -1,7 +1,7 @@
-"""BERT's masked-LM training step written by hand, without parts, state or configs: what composition must not cost more than.
+"""BERT's masked-LM training step written by hand, without parts, state or configs: composition is held against it.
 
-The same mathematics as the preset of equal shape (post-norm, fused q, k, v, batched matrix products, logits at the chosen
-positions only), so it is an oracle too: with our weights copied into it, it gives our loss.
+The same mathematics as the preset of equal shape (post-norm, fused q, k, v, batched matrix products, logits at the
+chosen positions only), so it is an oracle too: with our weights copied into it, it gives our loss.
 """
 
 import math
@@ -35,22 +35,22 @@ class HandwrittenBert(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         ids, positions = batch["input_ids"], batch["positions"]
-        b, s = ids.shape
-        line = torch.arange(s, device=ids.device)
+        b = len(ids)
+        line = torch.arange(ids.shape[1], device=ids.device)
         x = self.first(self.token(ids) + self.place(line) + self.kind.weight[0])
         d, h = x.shape[-1], self.heads
         at = positions[..., None].expand(-1, -1, d)
         for i in range(len(self.qkv)):
             if i + 1 < len(self.qkv):
-                q, k, v = self.qkv[i](x).split(d, dim=-1)
+                q, k, v = torch.split(self.qkv[i](x), d, dim=-1)
             else:  # nothing after the last keys and values reads the other rows
-                w, bias = self.qkv[i].weight, self.qkv[i].bias
-                k, v = functional.linear(x, w[d:], bias[d:]).split(d, dim=-1)
+                w, bias = self.get_parameter(f"qkv.{i}.weight"), self.get_parameter(f"qkv.{i}.bias")
+                k, v = torch.split(functional.linear(x, w[d:], bias[d:]), d, dim=-1)
                 x = x.gather(1, at)
                 q = functional.linear(x, w[:d], bias[:d])
-            q, k, v = (part.unflatten(2, (h, -1)).transpose(1, 2).flatten(0, 1) for part in (q, k, v))
+            q, k, v = (part.view(b, -1, h, d // h).transpose(1, 2).flatten(0, 1) for part in (q, k, v))
             weights = torch.softmax(torch.bmm(q * (1 / math.sqrt(d // h)), k.transpose(1, 2)), dim=-1).to(v.dtype)
-            mixed = torch.bmm(weights, v).unflatten(0, (b, h)).transpose(1, 2).flatten(2)
+            mixed = torch.bmm(weights, v).view(b, h, -1, d // h).transpose(1, 2).flatten(2)
             x = self.norm1[i](x + self.out[i](mixed))
             x = self.norm2[i](x + self.down[i](functional.gelu(self.up[i](x))))
         rows = self.last(functional.gelu(self.dense(x)))

@@ -1,8 +1,8 @@
 """Masked-LM training measured side by side: stock transformers, the same tuned, ours, and one written by hand.
 
-All arms train the same shape (12 layers, width 256, 4 heads, rows of 128) on the same fixed batches, in one process, turn by
-turn, so that what the machine does besides hits all alike. The first call of every arm (compilation) is timed apart.
-bfloat16 is used where the hardware multiplies it natively; elsewhere every arm runs in float32, stock included.
+All arms train the same shape (12 layers, width 256, 4 heads, rows of 128) on the same fixed batches, in one process,
+turn by turn, so that what the machine does besides hits all alike. The first call of every arm (compilation) is timed
+apart. bfloat16 is used where the hardware multiplies it natively; elsewhere every arm runs in float32, stock included.
 """
 
 import time
@@ -97,7 +97,7 @@ def pretrain_benchmark(
 
 
 def flops_per_token() -> float:
-    """Floating-point operations that training needs per token: three times the forward's, the head on predicted rows only."""
+    """Operations that training needs per token: three times the forward's, the head on predicted rows only."""
     parts = cost(_recipe().model, batch=1, length=LENGTH, keep=PREDICTED)
     return 2 * 3 * sum(part.macs for part in parts) / LENGTH
 

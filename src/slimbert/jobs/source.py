@@ -8,7 +8,6 @@ from ..errors import InputError
 from ..model import Model, load_model
 from ..model.folder import model_type
 
-
 Prefer = Literal["masked_lm", "pooler"]
 
 
