@@ -12,19 +12,9 @@ import typer
 
 from slimbert.cli import app, arguments, main
 
+SOURCE = Path(__file__).parents[2] / "src"
 FROZEN = Path(__file__).with_name("options.json")
-HEAVY = (
-    "torch",
-    "transformers",
-    "numpy",
-    "pyarrow",
-    "sklearn",
-    "matplotlib",
-    "tokenizers",
-    "accelerate",
-    "rich",
-    "yaml",
-)
+HEAVY = {"torch", "transformers", "numpy", "pyarrow", "sklearn", "tokenizers", "accelerate", "rich", "yaml", "pydantic"}
 
 
 def interface(command: Any, path: str = "slimbert") -> dict[str, list[str]]:
@@ -61,16 +51,16 @@ def test_commands_are_short():
     """Parse, call one function, print: at most 40 lines, docstring included."""
     import ast
 
-    folder = Path(__file__).parents[2] / "src" / "slimbert" / "cli"
+    folder = SOURCE / "slimbert" / "cli"
     for name in ("train", "deploy", "inspect"):
         for node in ast.parse((folder / f"{name}.py").read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno + 1 <= 40, f"{name}.{node.name}"
 
 
-def process(*words: str, **options: Any) -> subprocess.CompletedProcess:
+def process(*words: str, extra: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess:
     code = "import sys; from slimbert.cli import main; sys.exit(main())"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **(extra or {})}
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(command, capture_output=True, env=environment, timeout=100, check=False, **options)
 
@@ -84,9 +74,6 @@ def test_help_is_light(words: list[str]):
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=SOURCE)
     assert done.stdout.splitlines()[-1] == "HEAVY"
-
-
-SOURCE = Path(__file__).parents[2] / "src"
 
 
 def test_a_closed_pipe_ends_quietly(toy: Path, tmp_path: Path):
@@ -109,6 +96,13 @@ def test_the_process_gives_the_exit_code():
     done = process("finetune", "some/run", text=True)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("error: Missing argument")
     assert done.stderr.count("\n") == 1
+
+
+def test_shell_completion():
+    """bash asks the program itself what may follow `slimbert fi`."""
+    asked = {"_SLIMBERT_COMPLETE": "complete_bash", "COMP_WORDS": "slimbert fi", "COMP_CWORD": "1"}
+    done = process(text=True, extra=asked)
+    assert done.stdout.split() == ["finetune"]
 
 
 def test_arguments():

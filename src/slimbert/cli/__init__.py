@@ -4,6 +4,7 @@
 `--help` needs neither torch nor numpy.
 """
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,16 +17,6 @@ from . import deploy, inspect, output, train
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="slimbert",
-    rich_markup_mode=None,  # rich costs a third of a second before the first word of help
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for part in (train, deploy, inspect):
-    app.registered_commands += part.app.registered_commands
-    app.registered_groups += part.app.registered_groups
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -33,7 +24,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
     _version: Annotated[
@@ -51,11 +41,34 @@ def _top(
         typer.echo(context.get_help())
 
 
+def build(*, options: bool) -> typer.Typer:
+    """The command line, with or without typer's own options in front of a command: help and shell completion.
+
+    They cost an import of pydantic even where they are not given, so they are left out where they cannot be meant.
+    """
+    made = typer.Typer(
+        name="slimbert",
+        add_completion=options,
+        rich_markup_mode=None,  # rich costs a third of a second before the first word of help
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback(invoke_without_command=True, add_help_option=options)(_top)
+    for part in (train, deploy, inspect):
+        made.registered_commands += part.app.registered_commands
+        made.registered_groups += part.app.registered_groups
+    return made
+
+
+app = build(options=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and give its exit code; nothing is raised but SystemExit."""
     words, debug = arguments(sys.argv[1:] if argv is None else argv)
+    command_first = bool(words) and not words[0].startswith("-") and "_SLIMBERT_COMPLETE" not in os.environ
     try:
-        code = app(args=words, prog_name="slimbert", standalone_mode=False)
+        code = (build(options=False) if command_first else app)(args=words, prog_name="slimbert", standalone_mode=False)
     except SystemExit as stop:  # typer's answer to a closed pipe: whoever read the output has had enough of it
         if isinstance(stop.__context__, BrokenPipeError):
             return 0
