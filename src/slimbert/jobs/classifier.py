@@ -40,6 +40,10 @@ class Settings:
             raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
         if self.lr is not None and not self.lr > 0:
             raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
+        if not 0 <= self.warmup <= 1:
+            raise InputError("--set warmup", f"{self.warmup} is not a share", "give 0 to 1")
+        if self.seed < 0:
+            raise InputError("--set seed", f"{self.seed} is negative", "give 0 or more")
 
 
 def classifier(model: Model, labels: tuple[str, ...], settings: Settings) -> Model:
@@ -48,6 +52,8 @@ def classifier(model: Model, labels: tuple[str, ...], settings: Settings) -> Mod
     A head that already has these labels is kept; a fresh one takes the mean of the tokens (the first token where the
     encoder narrows), and starts from BERT's pooler where `hidden` is tanh and there is one.
     """
+    if settings.pool == "mean" and model.encoder.narrows:
+        raise InputError("--set pool", "mean, but this encoder narrows to the first token", "leave it out, or give cls")
     old = model.config.head
     keep = isinstance(old, SequenceConfig) and old.labels == labels
     pool: Any = settings.pool or ("cls" if model.encoder.narrows else "mean")

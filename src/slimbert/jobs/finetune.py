@@ -115,6 +115,8 @@ class _Run:
         self.rows = Labelled(task, tokenizer, self.max_len)
         self.whole = classifier(model, task.labels, settings)
         self.accelerator = engine(device=device, precision=settings.precision)
+        if self.accelerator.num_processes > 1:
+            raise InputError("finetune", f"{self.accelerator.num_processes} processes", "start it in one")
         small = with_tokens(self.whole, self.rows.used)
         choose_core(small, settings.core, device=self.device, length=self.max_len)
         self.objective = Classify(small).to(self.accelerator.device)
@@ -131,12 +133,12 @@ class _Run:
         self.stale = 0
 
     def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
-        self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
-        self.folder.write_environment()
-        self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
         if explain:
             self._say(*self.notes, self._truncation())
         start = self._start(resume)
+        self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
+        self.folder.write_environment()
+        self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
         if start.step == 0:
             torch.manual_seed(self.settings.seed)
         step = Step(start.step, math.nan, {}, start.tokens, start.seconds, 0.0, 0.0)
@@ -149,7 +151,8 @@ class _Run:
                 if due:
                     self._validate(step, progress)
                 if stop:
-                    self._checkpoint(step, best=False)
+                    if not due:
+                        self._checkpoint(step, best=False)
                     raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
                 if due and self.stale >= self.settings.patience:
                     break
@@ -160,7 +163,7 @@ class _Run:
             self.objective,
             self._batches(start.step),
             self.optimizer,
-            lr=lambda now: None if now.step >= self.updates else rate(self.optim, (now.step + 1) / self.updates),
+            lr=lambda now: None if now.step >= self.updates else rate(self.optim, (now.step + 0.5) / self.updates),
             accelerator=self.accelerator,
             clip=self.optim.clip,
             start=start,
@@ -184,7 +187,9 @@ class _Run:
             self.folder.cut(0)
             return Start()
         if found.state.get("identity") != self._identity():
-            raise InputError(found.path, "made with other data or settings", "resume with those it began with")
+            raise InputError(
+                found.path, "made with another encoder, data or settings", "resume with those it began with"
+            )
         restore(self.objective, self.optimizer, found.tensors)
         self.best, self.stale = tuple(found.state["score"]), found.state["stale"]
         self._say(f"going on from step {found.step} of {found.path}")
@@ -194,7 +199,9 @@ class _Run:
 
     def _identity(self) -> Any:
         return json.loads(
-            json.dumps({"settings": dump(self.settings), "data": self.task.sha256, "tokens": len(self.rows.used)})
+            json.dumps(
+                {"settings": dump(self.settings), "data": self.task.sha256, "model": dump(self.objective.model.config)}
+            )
         )
 
     def _validate(self, step: Step, progress: Progress) -> None:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError, RunError
 from ..parts.core import use_core
@@ -57,23 +58,23 @@ def check_compile(device: str) -> None:
 
 
 def compiled(module: nn.Module) -> Callable[..., Any]:
-    """`module` compiled, one whole graph for each shape of batch.
+    """`module` compiled in place (inside what makes it data-parallel), one whole graph for each shape of batch.
 
     torch itself runs eagerly, without a word, behind a graph break and beyond a number of recompilations; here both are
     a RunError.
     """
-    made = torch.compile(module, dynamic=False, fullgraph=True)
+    inner = module.module if isinstance(module, DistributedDataParallel) else module
+    inner.compile(dynamic=False, fullgraph=True)
 
     def call(*batch: Any) -> Any:
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException  # imports for seconds
 
         try:
-            return made(*batch)
+            return module(*batch)
         except (FailOnRecompileLimitHit, TorchDynamoException) as error:
             cause = next(iter(str(error.__cause__ or error).strip().splitlines()), type(error).__name__)
-            raise RunError(
-                f"torch.compile cannot make one graph of this: {cause}; set train.compile to false"
-            ) from error
+            problem = f"torch.compile cannot make one graph of this: {cause}"
+            raise RunError(f"{problem}; set train.compile to false") from error
 
     return call
 
