@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,72 @@ def test_list_and_doctor(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
     shown = slimbert("doctor").out
     for word in ("processor", "matrix product", "What is possible", "bfloat16", "torch.compile", "slimbert[demo]"):
         assert word in shown
+
+
+def test_demo_shows_who_won_and_what_to_try_next(
+    toy: Path, slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    from slimbert.jobs import demo
+    from slimbert.jobs.demo_contest import Contender
+    from slimbert.jobs.predict import Filled, Prediction
+    from slimbert.jobs.pretrain import Pretrained
+
+    def fake(out: Path, seed: int, device: str | None) -> demo.Demo:
+        return demo.Demo(
+            out=str(out),
+            seconds=75.0,
+            phases={"pretraining": 60.0},
+            notes=("a note",),
+            pretrained=Pretrained("runs/demo/pretrained", 10, 1000, 60.0, 5.0, 5.1),
+            first_loss=8.3,
+            filled=(demo.Sentence("Return a [MASK].", (Filled("copy", 0.5), Filled("view", 0.2))),),
+            contenders=(
+                Contender("majority class", 0.2, 0.2, 0.2, (0.2, 0.2, 0.2), 0.0, None, None),
+                Contender("MiniLM-L6", 0.57, 0.5, 0.64, (0.55, 0.57, 0.59), 40.0, 22_000_000, "runs/demo/finetuned"),
+            ),
+            verdict=("MiniLM-L6 is ahead.",),
+            answers=(Prediction("Draw a legend.", "matplotlib", 0.9, {"matplotlib": 0.9, "numpy": 0.1}),),
+            files={"report": "runs/demo/report.md"},
+            next=("slimbert finetune runs/demo/minilm YOUR.csv --out runs/mine",),
+        )
+
+    monkeypatch.setattr(demo, "demo", fake)
+    shown = slimbert("demo", "--out", tmp_path).out
+    for word in (
+        "MiniLM-L6 is ahead.",
+        "57.0%",
+        "22,000,000",
+        "-> copy, view",
+        "matplotlib (90.0%)",
+        "YOUR.csv",
+        "1:15",
+    ):
+        assert word in shown
+    assert shown.index("MiniLM-L6 ") < shown.index("majority class")  # the best first
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert slimbert("demo", "--json").json["first_loss"] == 8.3
+
+
+def test_bench(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
+    found = {
+        "stock": 1000.0,
+        "stock_tuned": 2000.0,
+        "handwritten": 4100.0,
+        "slimbert": 4000.0,
+        "ratio": 4.0,
+        "spent": [1.0],
+    }
+
+    def fake(*, seconds: float, batch_size: int, tell: Callable[[str], object]) -> dict[str, object]:
+        tell(f"{seconds:g} s, {batch_size} rows")
+        print("a library talks")
+        return found
+
+    monkeypatch.setattr("slimbert.bench.pretrain.pretrain_benchmark", fake)
+    made = slimbert("bench", "pretrain", "--seconds", 5, "--batch", 4, "--json")
+    assert made.json == found and made.err == "5 s, 4 rows\na library talks\n"
+    shown = slimbert("bench", "pretrain").out
+    assert "4,000" in shown and "4.00" in shown and "ratio" in shown
 
 
 def test_threads(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
