@@ -141,8 +141,11 @@ def bytes_of(size: float) -> str:
 
 def clock(seconds: float) -> str:
     """75.3 -> 1:15; below a minute 12.3 s."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{seconds:.1f} s" if seconds < 59.95 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}".removeprefix("0:")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def remark(message: str) -> None:

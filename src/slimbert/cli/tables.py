@@ -190,22 +190,22 @@ def _short(value: object) -> str:
 
 def demonstrated(made: "Demo") -> list["Group | str"]:
     """What the demo found out, what it wrote, and what to try next."""
-    columns = ["", "accuracy", "95% interval", "seeds", "parameters", "time"]
+    columns = ["", "accuracy", "95% interval", "parameters", "time"]
     rows = [
         [
             one.name,
             share(one.accuracy),
             f"{share(one.low)} - {share(one.high)}",
-            len(one.scores),
             count(one.parameters),
             clock(one.seconds),
         ]
         for one in sorted(made.contenders, key=lambda one: -one.accuracy)
     ]
+    seeds = max(len(one.scores) for one in made.contenders)
     filled = {one.text: ", ".join(word.token for word in one.words) for one in made.filled}
     answers = {str(one.text): f"{one.label} ({share(one.score)})" for one in made.answers}
     return [
-        table("Which library does a docstring come from?", columns, rows),
+        table(f"Which library does a docstring come from? (means of {seeds} seeds)", columns, rows),
         *made.verdict,
         "",
         listed("The pretrained encoder fills in the masks", filled),
