@@ -11,16 +11,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# public name -> the module that holds it, relative to this package; "presets" is itself a module
+# public name -> the module that holds it, relative to this package
 _HOMES = {
     "InputError": ".errors",
     "Interrupted": ".errors",
     "RunError": ".errors",
+    "finetune": ".jobs.finetune",
     "load": ".jobs.predict",
+    "prepare": ".data.prepare",
+    "pretrain": ".jobs.pretrain",
     "presets": ".model.presets",
 }
 
-__all__ = ["InputError", "Interrupted", "RunError", "__version__", "load", "presets"]
+__all__ = [
+    "InputError",
+    "Interrupted",
+    "RunError",
+    "__version__",
+    "finetune",
+    "load",
+    "prepare",
+    "presets",
+    "pretrain",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,7 +41,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(_HOMES[name], __name__)
-    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+    value = getattr(module, name, module)  # "presets" is itself a module
     globals()[name] = value
     return value
 
