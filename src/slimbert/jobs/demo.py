@@ -206,10 +206,8 @@ class _Run:
         with self._phase("finetune", title):
             convert(minilm, out=self._at("minilm"))
             self._untrained()
-            small, large = (
-                settings(size, size.updates, size.lr_small),
-                settings(size, size.updates_minilm, size.lr_minilm),
-            )
+            small = settings(size, size.updates, size.lr_small, 0.3)
+            large = settings(size, size.updates_minilm, size.lr_minilm, 0.1)
             entrants = [
                 Entrant("small encoder, untrained", self._at("untrained"), small),
                 Entrant("small encoder, pretrained here", self._at("pretrained"), small),
@@ -236,7 +234,7 @@ class _Run:
             "fine-tuned models": "finetuned",
             "tokenizer": "tokenizer",
         }
-        return {what: str(self.folder / name) for what, name in names.items()} | {"winner": str(winner.run)}
+        return {what: str(self.folder / name) for what, name in names.items()} | {"best classifier": str(winner.run)}
 
     def _next(self, winner: Contender) -> tuple[str, ...]:
         encoder = self._at(Path(winner.run or "").name)

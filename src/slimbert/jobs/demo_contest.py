@@ -6,7 +6,7 @@ rows. A seed changes everything that was left to chance: which rows are labelled
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -109,21 +109,24 @@ def difference(one: Contender, other: Contender) -> Seeds:
 def verdict(found: Sequence[Contender]) -> list[str]:
     """Who won, in plain sentences; a lead whose interval holds 0 is not called one."""
     first, second = sorted(found, key=lambda one: -one.accuracy)[:2]
-    said = [f"{first.name} won with {first.accuracy:.1%}. {_lead(first, second)}"]
-    named: Mapping[str, Contender] = {one.name: one for one in found}
-    for name, other in (("pretrained here", "untrained"), ("pretrained here", "TF-IDF + logistic regression")):
-        pair = [one for key, one in named.items() if key.endswith((name, other))]
-        if len(pair) == 2 and {first, second} != set(pair):
-            said.append(_lead(*sorted(pair, key=lambda one: -one.accuracy)))
+    said = [f"{_short(first)} won with {first.accuracy:.1%}. {_lead(first, second)}"]
+    ours = [one for one in found if one.name.endswith("pretrained here")]
+    others = [one for one in found if one.name.endswith("untrained") or one.name.startswith("TF-IDF")]
+    pairs = [sorted((one, other), key=lambda one: -one.accuracy) for one in ours for other in others]
+    said += [_lead(one, other) for one, other in pairs if {one, other} != {first, second}]
     return said
 
 
 def _lead(one: Contender, other: Contender) -> str:
     gap = difference(one, other)
-    shown = f"{one.name} is {100 * gap.mean:.1f} points above {other.name}"
+    shown = f"{_short(one)} is {100 * gap.mean:.1f} points above {_short(other)}"
     if not gap.low > 0:
         return f"{shown}, but {len(one.scores)} seeds do not settle it ({_points(gap)})."
     return f"{shown} ({_points(gap)})."
+
+
+def _short(one: Contender) -> str:
+    return one.name.replace(", published weights", "").replace(" + logistic regression", "").replace(",", "")
 
 
 def _points(gap: Seeds) -> str:

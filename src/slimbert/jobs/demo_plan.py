@@ -12,33 +12,52 @@ class Size:
     seq_len: int = 64
     layers: int = 2
     dim: int = 128
-    batch_size: int = 32
-    lr: float = 2e-3
+    batch_size: int = 16
+    lr: float = 4e-3
     labelled: int = 300
     validation: int = 200
     test: int = 1000
     seeds: int = 3
-    updates: int = 150
+    updates: int = 240
     lr_small: float = 1e-3
     updates_minilm: int = 80
     lr_minilm: float = 2e-4
 
 
 def recipe(size: Size) -> dict[str, Any]:
-    """What the small encoder is pretrained by; the budget comes apart."""
+    """What the small encoder is pretrained by; the budget comes apart.
+
+    Rotary positions, pre-norm and wider fresh weights than BERT's: in a minute of training they are worth more than all
+    else, since the encoder need not first learn that neighbours matter.
+    """
+    head_dim = min(64, size.dim)
+    attention = {
+        "kind": "attention",
+        "heads": size.dim // head_dim,
+        "head_dim": head_dim,
+        "position": {"kind": "rotary"},
+    }
+    layer = {"kind": "layer", "mix": [attention, {"kind": "mlp", "hidden": 4 * size.dim}], "wiring": "pre"}
+    encoder = {
+        "dim": size.dim,
+        "embedding": {"kind": "tokens", "max_len": size.seq_len},
+        "layers": [layer] * size.layers,
+        "final_norm": {"kind": "layer_norm"},
+        "init_std": 0.05,
+    }
     return {
-        "model": {"encoder": {"pattern": f"{size.layers}{{sf}}", "dim": size.dim, "max_len": size.seq_len}},
+        "model": {"encoder": encoder},
         "optim": {"lr": size.lr, "course": "trapezoidal", "warmup": 0.06, "cooldown": 0.3},
         "train": {
             "batch_size": size.batch_size,
-            "evaluate_every": 200,
+            "evaluate_every": 400,
             "evaluate_rows": 256,
             "checkpoint_every": 10**9,
         },
     }
 
 
-def settings(size: Size, updates: int, lr: float) -> tuple[str, ...]:
-    """What an encoder is fine-tuned by: a fixed number of updates of 16, checked five times on validation."""
-    fixed = ("epochs=1", "batch_size=16", "evaluations=5", "patience=5")
-    return (*fixed, f"min_updates={updates}", f"lr={lr}", f"max_len={size.seq_len}")
+def settings(size: Size, updates: int, lr: float, dropout: float) -> tuple[str, ...]:
+    """What an encoder is fine-tuned by: a fixed number of updates of 16, checked four times on validation."""
+    fixed = ("epochs=1", "batch_size=16", "evaluations=4", "patience=4")
+    return (*fixed, f"min_updates={updates}", f"lr={lr}", f"dropout={dropout}", f"max_len={size.seq_len}")

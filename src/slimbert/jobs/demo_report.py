@@ -56,7 +56,7 @@ def markdown(made: "Demo") -> str:
     lines.append(f"{trained.tokens:,} tokens in {trained.steps:,} updates and {trained.seconds:.0f} s; {loss}.")
     lines.append("Hidden words it fills in:")
     lines += ["", *(f"- {one.text} {words(one.words)}" for one in made.filled)]
-    lines += ["", f"## Three sentences, asked of {made.files['winner']}", ""]
+    lines += ["", f"## Three sentences, asked of {made.files['best classifier']}", ""]
     lines += [f"- {one.text} **{one.label}** ({one.score:.0%})" for one in made.answers]
     lines += ["", "## Time", "", *(f"- {name}: {seconds:.1f} s" for name, seconds in made.phases.items())]
     lines += [f"- all: {clock(made.seconds)}", "", "## Files", "", *(f"- {w}: `{p}`" for w, p in made.files.items())]
