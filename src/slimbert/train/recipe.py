@@ -115,7 +115,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 def with_settings(data: Mapping[str, Any], assignments: Sequence[str], *, budget: str | None = None) -> dict[str, Any]:
     """A recipe's plain data with `--set` assignments and `--budget`; setting one budget replaces the others."""
-    settings = [*assignments, *([f"train.{_budget(budget)}"] if budget else [])]
+    settings = [*assignments, *([f"train.{_budget(budget)}"] if budget is not None else [])]
     budgets = {f"train.{name}" for name in BUDGETS}
     chosen = [a for a in settings if a.partition("=")[0] in budgets][-1:]
     train = data.get("train")

@@ -1,0 +1,92 @@
+"""Device, precision and core of a run; compiled runs are one graph or an error, never silently eager."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slimbert.errors import InputError, RunError
+from slimbert.model.presets import from_pattern
+from slimbert.parts.core import Explicit, Sdpa
+from slimbert.train.engine import choose_core, compiled, device_of, engine, is_first_process
+
+
+@pytest.fixture
+def eager_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile traces and guards as always, but generates no code: seconds instead of a minute."""
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: real(self, backend="eager", **options))
+
+
+class Breaks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 1
+        torch._dynamo.graph_break()
+        return x * 2
+
+
+def test_a_graph_break_is_an_error(eager_backend: None):
+    with pytest.raises(RunError, match=r"set train\.compile to false"):
+        compiled(Breaks())(torch.ones(2))
+
+
+class Doubles(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+def test_too_many_recompilations_are_an_error(eager_backend: None):
+    """torch alone would warn in a log and go on eagerly."""
+    call, limit = compiled(Doubles()), torch._dynamo.config.recompile_limit
+    for rows in range(1, limit + 1):
+        call(torch.ones(rows, 2))
+    with pytest.raises(RunError, match=r"set train\.compile to false"):
+        call(torch.ones(limit + 1, 2))
+
+
+def test_errors_of_the_module_itself_pass_through(eager_backend: None):
+    class Wrong(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    with pytest.raises(TypeError):
+        compiled(Wrong())(torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "mps:0", ""])
+def test_unknown_devices(name: str):
+    with pytest.raises(InputError, match="--device"):
+        device_of(name)
+
+
+def test_a_gpu_that_is_not_there():
+    with pytest.raises(InputError, match=f"torch sees {torch.cuda.device_count()} GPUs"):
+        device_of(f"cuda:{torch.cuda.device_count()}")
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", "no"), ("bfloat16", "bf16")])
+def test_each_run_has_its_own_precision(precision: str, expected: str):
+    assert engine(device="cpu", precision=precision).mixed_precision == expected
+
+
+@pytest.mark.parametrize(
+    ("core", "device", "length", "expected"),
+    [
+        ("auto", "cpu", 128, Explicit),
+        ("auto", "cpu", 512, Sdpa),
+        ("auto", "cuda", 128, Sdpa),
+        ("explicit", "cuda", 128, Explicit),
+    ],
+)
+def test_core(core: str, device: str, length: int, expected: type):
+    encoder = from_pattern("2{sf}", dim=16, head_dim=8).build()
+    choose_core(encoder, core, device=device, length=length)
+    assert {type(layer[0].mixer.core) for layer in encoder.layers} == {expected}
+
+
+def test_first_process(monkeypatch: pytest.MonkeyPatch):
+    assert is_first_process()
+    monkeypatch.setenv("RANK", "1")
+    assert not is_first_process()
