@@ -25,7 +25,8 @@ def folder_of(name: str | Path) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if path.exists() or not HUB_NAME.fullmatch(str(name)):
+    mistyped = path.parent != Path() and path.parent.is_dir()  # a slip in a path is no reason to ask the network
+    if path.exists() or mistyped or not HUB_NAME.fullmatch(str(name)):
         raise InputError(name, "not a model folder", "name a folder with config.json, or a model on the Hub")
     try:
         hub = importlib.import_module("huggingface_hub")
