@@ -30,7 +30,7 @@ def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | N
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path / "model.safetensors", save(tensors, metadata={"format": "pt", "sha256": digest(tensors)}))
+    write_atomically(path / "model.safetensors", serialised(tensors))
     text = json.dumps(describe(model.config) | dict(extra or {}), indent=2, ensure_ascii=False)
     write_atomically(path / "config.json", (text + "\n").encode())
     return path
@@ -130,6 +130,17 @@ def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:
     if verify and "sha256" in metadata and metadata["sha256"] != digest(tensors):
         raise InputError(path, "its bytes are not those that were written", "copy or write it again")
     return tensors
+
+
+def serialised(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of model.safetensors, equal for equal tensors: safetensors itself writes metadata in random order."""
+    made = save(dict(tensors), metadata={"format": "pt", "sha256": digest(tensors)})
+    size = int.from_bytes(made[:8], "little")
+    header = json.loads(made[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text.ljust(-(-len(text) // 8) * 8)  # what follows stays aligned
+    return len(padded).to_bytes(8, "little") + padded + made[8 + size :]
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
