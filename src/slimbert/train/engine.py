@@ -72,8 +72,8 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
         try:
             return module(*batch)
         except (FailOnRecompileLimitHit, TorchDynamoException) as error:
-            cause = next(iter(str(error.__cause__ or error).strip().splitlines()), type(error).__name__)
-            problem = f"torch.compile cannot make one graph of this: {cause}"
+            cause = " ".join(str(error.__cause__ or error).strip().splitlines()[:2])
+            problem = f"torch.compile cannot make one graph of this ({cause})"
             raise RunError(f"{problem}; set train.compile to false") from error
 
     return call
