@@ -1,10 +1,12 @@
-"""Where measurements are kept: `benchmarks/records/<name>/` with result.json, environment.json and a README.
+"""Where measurements are kept: `benchmarks/records/<name>/` with result.json, environment.json and the command in
+README.md.
 
 A script calls `done(name, key)` before a piece of work and `keep(name, key, value)` after it, so that, killed and
 started again, it goes on where it stopped.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ def keep(name: str, key: str, value: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "environment.json").exists():
         _write(folder / "environment.json", environment(measure=True))
+    if not (folder / "README.md").exists():
+        script = Path(sys.argv[0])
+        words = " ".join(["python", f"benchmarks/{script.name}", *sys.argv[1:]])
+        about = (sys.modules["__main__"].__doc__ or "").splitlines()[0]
+        write_atomically(folder / "README.md", f"# {name}\n\n{about}\n\n```\n{words}\n```\n".encode())
     _write(folder / "result.json", _read(name) | {key: value})
 
 

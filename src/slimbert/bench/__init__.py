@@ -1,3 +1,3 @@
 """Measurements on the user's machine, side by side in one run."""
 
-__all__ = ["pretrain"]
+__all__: list[str] = []
