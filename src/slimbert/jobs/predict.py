@@ -143,7 +143,7 @@ class Predictor:
 def load(folder: str | Path, *, device: str | None = None) -> Predictor:
     """The Predictor of a run, a model folder, a transformers folder or a Hub name."""
     model, tokenizer, _ = open_encoder(folder)
-    own = Path(folder).is_dir() and model_type(folder) == "slimbert"
+    own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
     task = (read_description(folder).get("task") if own else None) or {}
     return Predictor(model, tokenizer, task=task, max_len=task.get("max_len"), device=device)
 

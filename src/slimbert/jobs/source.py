@@ -1,13 +1,18 @@
-"""Where an encoder comes from: a run, a transformers folder, or a Hub name."""
+"""Where an encoder comes from: a run or one of its checkpoints, a transformers folder, or a Hub name."""
 
 from pathlib import Path
 from typing import Literal
 
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
-from ..model import Model, load_model
+from ..model import Model, load_model, skeleton
 from ..model.folder import model_type
+from ..model.model import fill
+from ..train import checkpoints
+from ..train.recipe import load_recipe, read_recipe
+from ..train.run import RECIPE
 
+OWN = "objective.model."  # before the names of the model's tensors in a checkpoint
 Prefer = Literal["masked_lm", "pooler"]
 
 
@@ -17,11 +22,32 @@ def open_model(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model
     prefer: which head stays where a transformers folder holds both.
     """
     folder = Path(name)
+    if (folder / checkpoints.MANIFEST).is_file():
+        return _of_checkpoint(checkpoints.load(folder))
+    if (folder / RECIPE).is_file() and not (folder / "config.json").exists():
+        if (found := checkpoints.newest(folder / "checkpoints")) is None:
+            raise InputError(folder, "an unfinished run without a whole checkpoint", "go on with it: --resume")
+        model, tokenizer, _ = _of_checkpoint(found)
+        return model, tokenizer, (f"an unfinished run: as it stood at step {found.step}", *found.skipped)
     if folder.is_dir() and model_type(folder) == "slimbert":
         return load_model(folder), folder, ()
     from ..hf import convert  # only here: our own folders are read without it
 
     return convert.read(name, prefer=prefer)
+
+
+def _of_checkpoint(found: checkpoints.Checkpoint) -> tuple[Model, Path, tuple[str, ...]]:
+    """The model that a checkpoint of pretraining holds; its config and tokenizer stand in the run folder above it."""
+    run = found.path.parent.parent
+    plain = read_recipe(run / RECIPE)
+    if "model" not in plain:
+        remedy = f"go on with the run ({run}): --resume; its model stands there at the end"
+        raise InputError(found.path, "a checkpoint of fine-tuning holds only the tokens of its data", remedy)
+    own = {key.removeprefix(OWN): value for key, value in found.tensors.items() if key.startswith(OWN)}
+    bare = skeleton(load_recipe(plain, path=str(run / RECIPE)).model)
+    if own.keys() != bare.state_dict().keys():
+        raise InputError(found.path, f"does not fit {run / RECIPE}", "leave a run folder as it was written")
+    return fill(bare, own).eval(), run, ()
 
 
 def open_encoder(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model, TextTokenizer, tuple[str, ...]]:
