@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from slimbert.errors import InputError, RunError
+from slimbert.model import ModelConfig, fresh, with_dropout
 from slimbert.model.presets import from_pattern
-from slimbert.parts.core import Explicit, Sdpa
+from slimbert.parts.core import Explicit, Flex, Sdpa
 from slimbert.train.engine import choose_core, compiled, device_of, engine, is_first_process
 
 
@@ -90,3 +91,14 @@ def test_first_process(monkeypatch: pytest.MonkeyPatch):
     assert is_first_process()
     monkeypatch.setenv("RANK", "1")
     assert not is_first_process()
+
+
+def test_flex_is_refused_where_it_cannot_train():
+    plain = fresh(ModelConfig(encoder=from_pattern("1{sf}", dim=16, head_dim=8, vocab=20)), 0)
+    with pytest.raises(InputError, match="no backward pass on a CPU"):
+        choose_core(plain, "flex", device="cpu", length=8)
+    dropping = fresh(with_dropout(plain.config, 0.1), 0)
+    with pytest.raises(InputError, match="drops no attention weights"):
+        choose_core(dropping, "flex", device="cuda", length=8)
+    choose_core(plain, "flex", device="cuda", length=8)
+    assert isinstance(plain.encoder.layers[0][0].mixer.core, Flex)

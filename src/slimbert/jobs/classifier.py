@@ -7,7 +7,7 @@ from ..errors import InputError
 from ..model import Model, fresh, with_dropout
 from ..model.heads import PoolerConfig, SequenceConfig
 from ..parts.activation import Activation
-from ..train.engine import CoreChoice, Precision
+from ..train.recipe import CoreChoice, Precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -68,10 +68,14 @@ class Predictor:
         return [_prediction(text, row, head.labels) for text, row in zip(texts, scores, strict=True)]
 
     def embed(self, texts: Texts, *, normalise: bool = False) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """One vector per text [N, dim]: the mean of its real tokens, of length 1 where `normalise`."""
+        """One vector per text [N, dim]: the mean of its real tokens, of length 1 where `normalise`.
+
+        An `embed` head decides for itself how tokens become a vector.
+        """
         self._check(texts)
         head = self.model.config.head
         pool = head.pool if isinstance(head, EmbedConfig) else "mean"
+        normalise = normalise or (isinstance(head, EmbedConfig) and head.normalise)
         ids, types = self.encode(texts)
         out = np.empty((len(ids), self.model.config.encoder.dim), dtype=np.float32)
         for index, batch in self.batches(ids, types):

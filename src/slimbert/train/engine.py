@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,9 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import InputError, RunError
 from ..parts.core import use_core
 from .environment import best_dtype, compile_problem
-
-Precision = Literal["auto", "float32", "bfloat16"]
-CoreChoice = Literal["auto", "explicit", "sdpa", "flex"]
+from .recipe import CoreChoice, Precision
 
 
 def device_of(name: str | None) -> str:
@@ -45,7 +43,14 @@ def engine(*, device: str | None = None, precision: Precision = "auto", accumula
 
 
 def choose_core(model: nn.Module, core: CoreChoice, *, device: str, length: int) -> None:
-    """Set the attention core: batched products for short rows on a CPU, torch's fused kernels elsewhere."""
+    """Set the attention core: batched products for short rows on a CPU, torch's fused kernels elsewhere.
+
+    Raises InputError where FlexAttention cannot do what is asked.
+    """
+    dropped = any(hasattr(module, "core") and getattr(module, "dropout", 0.0) for module in model.modules())
+    if core == "flex" and (device == "cpu" or dropped):
+        problem = "drops no attention weights" if dropped else "has no backward pass on a CPU"
+        raise InputError("train.core", f"flex {problem}", "--set train.core=sdpa")
     if core == "auto":
         core = "explicit" if device == "cpu" and length <= 256 else "sdpa"
     use_core(model, core)
