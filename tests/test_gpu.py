@@ -29,11 +29,11 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("compile", [False, True])
-def test_pretrain_finetune_predict(data: Path, tmp_path: Path, compile: bool) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_pretrain_finetune_predict(data: Path, tmp_path: Path, compiled: bool) -> None:
     recipe = {
         "model": {"encoder": {"pattern": "2{sf}", "dim": 64, "head_dim": 32}},
-        "train": {"steps": 30, "batch_size": 16, "compile": compile},
+        "train": {"steps": 30, "batch_size": 16, "compile": compiled},
     }
     pretrain(recipe, data=data, out=tmp_path / "run", device="cuda", quiet=True)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

@@ -116,7 +116,7 @@ def test_recipes_and_settings(toy: Path, tmp_path: Path, slimbert: Slimbert):
     words = ("--data", toy / "data", "--out", tmp_path / "r")
     refused(slimbert("pretrain", tmp_path / "wrong.yaml", *words), "train.stepps", "did you mean 'steps'?")
     refused(slimbert("pretrain", tmp_path / "broken.yaml", *words), "broken.yaml:", "not YAML")
-    refused(slimbert("pretrain", tmp_path / "nothing.yaml", *words), "nothing.yaml", "recipes/")
+    refused(slimbert("pretrain", tmp_path / "nothing.yaml", *words), "nothing.yaml", "bert_tiny_mlm")
     pretrain = ("pretrain", toy / "recipe.yaml", *words)
     refused(slimbert(*pretrain, "--set", "train.step=3"), "train.step", "did you mean 'steps'?")
     refused(slimbert(*pretrain, "--set", "train.steps=some"), "train.steps", "'some'")

@@ -14,6 +14,7 @@ from ..model.folder import load_config, model_type
 from ..model.heads import MaskedLmConfig
 from ..model.presets import LETTERS, PRESETS, Sizes, is_pattern
 from ..train.environment import environment
+from ..train.recipe import recipes
 from .models import SUFFIXES, configure
 from .source import open_model
 
@@ -104,9 +105,7 @@ def known() -> Known:
         presets.append(Preset(name, len(encoder.layers), encoder.dim, heads, size, (make.__doc__ or "").strip()))
     kinds = {role: tuple(sorted(table)) for role, table in sorted(KINDS.items()) if role not in ("model", "encoder")}
     letters = {letter: getattr(make(Sizes()), "kind", "") for letter, make in LETTERS.items()}
-    folders = dict.fromkeys((Path("recipes"), Path(__file__).parents[3] / "recipes"))  # here; beside a checkout
-    recipes = next((found for f in folders if (found := tuple(str(path) for path in sorted(f.glob("*.yaml"))))), ())
-    return Known(tuple(presets), kinds, letters, recipes)
+    return Known(tuple(presets), kinds, letters, tuple(path.stem for path in recipes()))
 
 
 def doctor() -> dict[str, Any]:

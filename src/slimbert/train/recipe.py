@@ -96,14 +96,21 @@ class Recipe:
             raise InputError(f"{path}.masking.rate", f"{self.masking.rate} is not a share", "give 0 to 1, e.g. 0.15")
 
 
+def recipes() -> tuple[Path, ...]:
+    """The recipes that come with slimbert: beside the code where it is installed, beside src/ in a checkout."""
+    places = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
+    return next((found for place in places if (found := tuple(sorted(place.glob("*.yaml"))))), ())
+
+
 def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The plain data of a YAML file. Raises InputError with the line of what is broken."""
+    """The plain data of a YAML file, or of one of `recipes()` by its name where there is no such file. Raises InputError with the line of what is broken."""
+    if not Path(path).exists():
+        path = next((known for known in recipes() if Path(path).name in (known.name, known.stem)), path)
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
-            path, f"cannot be read ({error.strerror})", "name a recipe, e.g. recipes/bert_tiny_mlm.yaml"
-        ) from None
+        known = ", ".join(known.stem for known in recipes())
+        raise InputError(path, f"cannot be read ({error.strerror})", f"name a YAML file, or one of {known}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
