@@ -1,20 +1,33 @@
 """The documentation builds with every link checked, and what it says of configs and presets is true."""
 
+import dataclasses
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from slimbert.config import load
+from slimbert.config import KINDS, load
+from slimbert.jobs.classifier import Settings
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.model import ModelConfig, SpecialTokens
 from slimbert.model.presets import PRESETS
+from slimbert.train.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODELS = re.findall(r"```yaml\n(model:.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+PARTS = {page: page.read_text() for page in sorted((DOCS / "parts").glob("*.md"))}
+SNIPPETS = [
+    (page.stem, block) for page, text in PARTS.items() for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+]
+TECHNIQUES = ("mixer", "step", "norm", "embedding", "position")  # roles whose kinds have a page
+SETTING_ROW = re.compile(r"^\| `([\w.]+)` \| [`*](.+?)[`*] \| .+ \|$", re.MULTILINE)
 PRESET_ROW = re.compile(r"^\| `(bert_\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 
 
@@ -31,6 +44,46 @@ def test_site_builds(tmp_path: Path):
 def test_models_of_the_configuration_page_load(block: str):
     encoder = load(EncoderConfig, yaml.safe_load(block)["model"]["encoder"])
     encoder.check()
+
+
+@pytest.mark.parametrize(("page", "block"), SNIPPETS, ids=[page for page, _ in SNIPPETS])
+def test_config_lines_of_the_parts_pages_load(page: str, block: str):
+    """A list is the mix of a layer; a mapping is (a piece of) an encoder."""
+    given = yaml.safe_load(block)
+    layers = [{"kind": "layer", "mix": given if isinstance(given, list) else [{"kind": "attention"}]}]
+    piece = {} if isinstance(given, list) else given.get("encoder", given)
+    encoder = load(EncoderConfig, {"dim": 256, "embedding": {"kind": "absolute"}, "layers": layers, **piece})
+    encoder.check()
+
+
+def test_every_technique_has_its_page():
+    """With its cost and its source; a kind that a test registers needs none."""
+    for page, text in PARTS.items():
+        assert "**Cost**" in text and "**Combines with**" in text and "arXiv:" in text, page
+    kinds = {
+        name for role in TECHNIQUES for name, made in KINDS[role].items() if made.__module__.startswith("slimbert.")
+    }
+    assert kinds <= set(re.findall(r"\w+", " ".join(PARTS.values())))
+
+
+def settings() -> Iterator[tuple[str, Any]]:
+    """(name, dataclass field) of every key of a recipe, of a model's parts and of fine-tuning."""
+    sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
+    sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
+    for kinds in (made for role, made in KINDS.items() if role != "model"):
+        sections |= {f"{name}.": made for name, made in kinds.items() if made.__module__.startswith("slimbert.")}
+    for prefix, made in sections.items():
+        yield from ((prefix + field.name, field) for field in dataclasses.fields(made))
+
+
+def test_reference_names_every_setting_with_its_default():
+    rows = SETTING_ROW.findall((DOCS / "reference.md").read_text())
+    needed = dataclasses.MISSING
+    defaults = {
+        name: "needed" if f.default is needed else getattr(f.default, "kind", f.default) for name, f in settings()
+    }
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == {name: v if isinstance(v, str) else json.dumps(v) for name, v in defaults.items()}
 
 
 def test_preset_table_is_true():

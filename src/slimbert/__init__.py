@@ -7,7 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import InputError as InputError
+    from .data.prepare import prepare
+    from .errors import InputError, Interrupted, RunError
+    from .jobs.finetune import finetune
+    from .jobs.predict import load
+    from .jobs.pretrain import pretrain
+    from .model import presets
 
 __version__ = "0.1.0"
 

@@ -55,12 +55,6 @@ def pick(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, places)
 
 
-def scatter(x: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """x [B, S, ...] with its rows at index [B, K] replaced by rows [B, K, ...]."""
-    places = index.view(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])
-    return x.scatter(1, places, rows.to(x.dtype))
-
-
 def places(segments: Tensor | None, length: int, device: torch.device) -> Tensor:
     """Positions [B or 1, S], counted from 0 within each document of a packed row."""
     line = torch.arange(length, device=device).unsqueeze(0)

@@ -147,6 +147,8 @@ def test_patterns_and_presets(tmp_path: Path, slimbert: Slimbert):
     refused(slimbert("init", "bert_tny", *words), "did you mean bert_tiny?")
     refused(slimbert("init", "2{sx}", *words), "'x'", "known: s, f")
     refused(slimbert("init", "2{sf}", *words, "--set", "dim=wide"), "dim", "'wide'")
+    refused(slimbert("init", "bert_tiny", *words, "--set", "dim=256"), "--set dim", "write encoder.dim=256")
+    refused(slimbert("init", "bert_tiny", *words, "--set", "hidden=64"), "--set hidden", "start from a pattern")
     refused(slimbert("init", "2{sf}", *words, "--set", "encoder.dimm=8"), "did you mean 'dim'?")
     refused(slimbert("show", "bert_tny"), "did you mean bert_tiny?")
     refused(slimbert("show", "bert_tiny", "--length", 513), "--length", "512")

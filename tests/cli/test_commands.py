@@ -152,6 +152,10 @@ def test_convert_there_and_back(toy: Path, tmp_path: Path, slimbert: Slimbert):
     old, new = (slimbert("embed", folder, *texts).lines for folder in (toy / "lm", tmp_path / "ours"))
     for a, b in zip(old, new, strict=True):
         assert b["vector"] == pytest.approx(a["vector"], abs=1e-5)  # float32, another order of sums
+    refused = slimbert("convert", toy / "run", "--to", "transformers", "--out", tmp_path / "no")
+    assert refused.code == 2 and "'mean' where the layout has 'cls'" in refused.err
+    words = ("--to", "transformers", "--encoder-only", "--out", tmp_path / "bare", "--json")
+    assert slimbert("convert", toy / "run", *words).json["head"] is None
     assert slimbert("convert", toy / "run", "--out", tmp_path / "copy").code == 0
     assert slimbert("predict", tmp_path / "copy", *texts).out == slimbert("predict", toy / "run", *texts).out
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
-from slimbert.data.metrics import accuracy, bootstrap, f1, macro_f1, over_seeds, paired_bootstrap, score, wilson
+from slimbert.data.metrics import accuracy, f1, macro_f1, over_seeds, score, wilson
 
 
 def answers(classes: int = 4):
@@ -42,32 +42,6 @@ def test_over_seeds_equals_scipy():
     assert (found.low, found.high) == pytest.approx((low, high))
     assert over_seeds([0.5]).mean == 0.5
     assert np.isnan(over_seeds([0.5]).low)
-
-
-def test_bootstrap_of_accuracy_is_near_the_normal_interval():
-    labels = np.zeros(400, dtype=np.int64)
-    predictions = (np.arange(400) < 100).astype(np.int64)  # 75% right
-    low, high = bootstrap(labels, predictions, accuracy, samples=2000)
-    reach = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert (low, high) == pytest.approx((0.75 - reach, 0.75 + reach), abs=0.006)  # 2000 samples, steps of 1/400
-    assert (low, high) == bootstrap(labels, predictions, accuracy, samples=2000)
-    assert bootstrap(labels, labels, macro_f1) == (1.0, 1.0)
-
-
-def test_paired_bootstrap_sees_what_two_intervals_do_not():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 500)
-    first = np.where(rng.random(500) < 0.7, labels, 1 - labels)
-    second = first.copy()
-    second[np.flatnonzero(first == labels)[:20]] ^= 1  # 20 answers worse, all others the same
-    found = paired_bootstrap(labels, first, second)
-    assert found.mean == pytest.approx(0.04)
-    assert 0.02 < found.low < found.mean < found.high < 0.06
-    assert found.p == pytest.approx(2 / 1000)
-    opposite = paired_bootstrap(labels, second, first)
-    assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low))
-    equal = paired_bootstrap(labels, first, first)
-    assert (equal.mean, equal.low, equal.high, equal.p) == (0, 0, 0, 1)
 
 
 @given(answers(2))

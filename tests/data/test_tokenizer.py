@@ -1,5 +1,6 @@
 """Tokenizer: one text gives one tokenizer, a folder keeps it, transformers reads that folder and gives the same ids."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -112,6 +113,20 @@ def test_any_text_is_framed_and_never_too_long(tokenizer: TextTokenizer, texts: 
     for ids in tokenizer.encode(texts, max_len):
         assert 2 <= len(ids) <= max_len
         assert (ids[0], ids[-1]) == (tokenizer.special.cls, tokenizer.special.sep)
+
+
+def test_a_failed_save_leaves_the_old_tokenizer(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = TextTokenizer.load(folder)
+    loaded.save(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("slimbert.atomic.sync", full)
+    with pytest.raises(InputError, match="not enough disk"):
+        loaded.save(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path, folder: Path) -> None:

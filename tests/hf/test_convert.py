@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from slimbert.errors import InputError
 from slimbert.hf import convert
 from slimbert.model import Model, ModelConfig, fresh, load_model, presets, save_model
 from slimbert.model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
+from slimbert.parts.mlp import GluConfig
 
 # The published widths, two layers; everything else small.
 SMALL = {"vocab_size": 300, "num_hidden_layers": 2}
@@ -364,7 +366,7 @@ def test_broken_shards_are_refused(tmp_path: Path):
 def test_names_that_are_neither_folder_nor_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The tests run offline: a Hub name gives one clear line."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "the Hub did not give it" in refused("nobody/no-such-model")
+    assert "no such folder, and HF_HUB_OFFLINE keeps the Hub out" in refused("nobody/no-such-model")
     assert "not a model folder" in refused(str(tmp_path / "missing"))
 
 
@@ -380,6 +382,14 @@ def test_what_a_layout_cannot_say_is_refused_with_its_place(tmp_path: Path):
     assert "config.encoder.layers[1].mix" in refusal(presets.from_pattern("{sf},{sff}", dim=32, head_dim=16, vocab=60))
     assert "layers[0].mix: not attention and then an mlp" in refusal(presets.from_pattern("s,sf", dim=32, vocab=60))
     mean = SequenceConfig(labels=("a", "b"), pool="mean")
-    assert "config.head.pool: 'mean' where the layout has 'cls'" in refusal(plain, mean)
+    message = refusal(plain, mean)
+    assert "config.head.pool: 'mean' where the layout has 'cls'" in message
+    assert "fine-tune with --set pool=cls --set hidden=tanh, or write the encoder alone" in message
+    narrow = presets.from_pattern("2{sf}:{sf}", dim=32, head_dim=16, vocab=60)
+    assert "config.encoder: layer 2 is a narrowing; transformers has none" in refusal(narrow)
+    gated = replace(
+        plain, layers=(plain.layers[0], replace(plain.layers[0], mix=(plain.layers[0].mix[0], GluConfig())))
+    )
+    assert "config.encoder.layers[1].mix[1]: glu where the layout has mlp" in refusal(gated)
     assert "config.encoder.embedding.types: 2" in refusal(plain, layout="distilbert")
     assert "no layout is called 'brt'" in refusal(plain, layout="brt")

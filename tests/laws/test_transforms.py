@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from slimbert.model import extract, skeleton
+from slimbert.model import extract, headless, skeleton
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
 from slimbert.model.model import Model, fill
 from slimbert.model.transform import put_tokens_back, with_tokens
@@ -19,6 +19,7 @@ HEADS = pytest.mark.parametrize(
 IDS = torch.tensor([5, 2, 39, 17, 8])
 TRANSFORMS = {
     "extract": lambda model: extract(model, Subnet.of({"layers.0.0.conv_head": (1,)}, layers=(0, 3))),
+    "headless": headless,
     "with_tokens": lambda model: with_tokens(model, IDS),
     "put_tokens_back": lambda model: put_tokens_back(with_tokens(model, IDS), model, IDS),
 }

@@ -89,6 +89,7 @@ def convert(
     layout: Annotated[
         o.Layout | None, typer.Option("--layout", help="With --to transformers: its class; by default one that fits.")
     ] = None,
+    encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head out.")] = False,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
@@ -99,6 +100,6 @@ def convert(
     from ..jobs.models import convert as job
 
     with output.results(json) as show:
-        made = job(model, out=out, to=to.value, layout=layout and layout.value)
+        made = job(model, out=out, to=to.value, layout=layout and layout.value, encoder_only=encoder_only)
         following = ("finetune", made.folder, "DATA.csv", "--out", "runs/b")
         show(made, *made.notes, tables.folder_made(made), *[output.following(following)] * (to is o.Target.slimbert))

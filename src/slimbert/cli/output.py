@@ -143,9 +143,9 @@ def clock(seconds: float) -> str:
     """75.3 -> 1:15; below a minute 12.3 s."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    from ..train import progress
+
+    return progress.clock(seconds)
 
 
 def remark(message: str) -> None:

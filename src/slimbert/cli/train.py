@@ -202,7 +202,7 @@ def demo(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """The main job on built-in text, in about six minutes.
+    """The main job on built-in text, in a few minutes.
 
     From the docstrings of the installed Python packages to a pretrained encoder and a classifier, compared with others.
     """

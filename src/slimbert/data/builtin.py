@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .docstrings import Docstring, collect
 from .duplicates import clusters
 from .tasks import Split, Task, fingerprint
@@ -34,7 +33,7 @@ _NAMES = (
     *("hugging face", "hugging-face", "hugging_face", "huggingface", "\N{HUGGING FACE}", "tensorflow", "keras"),
 )
 _ALIASES = ("np", "pd", "plt", "mpl", "sp", "nx", "tf", "hf", "sk", "jax", "jnp", "aten", "c10", "at(?=::)")
-_FIRST = "".join(sorted({name[0] for name in (*_NAMES, *_ALIASES)}))  # looked at first: three times as fast
+_FIRST = "".join(sorted({name[0] for name in (*_NAMES, *_ALIASES)}))  # looked at first, which is faster
 _MASKED = re.compile(
     f"(?=[{_FIRST}])(?:{'|'.join(map(re.escape, _NAMES))}|(?<![^\\W_])(?:{'|'.join(_ALIASES)})(?![^\\W_]))",
     re.IGNORECASE,

@@ -8,8 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .parts import Chunk
 from .readers import documents
 

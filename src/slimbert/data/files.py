@@ -14,7 +14,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from slimbert.errors import InputError
+from ..errors import InputError
 
 Bad = Callable[[InputError], None]
 SUFFIXES = (".txt", ".jsonl", ".json", ".csv", ".tsv", ".parquet")

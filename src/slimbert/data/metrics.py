@@ -1,11 +1,10 @@
 """Scores of a classifier, and how sure they are.
 
 Wilson's interval for a share p of n:  (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), Wilson 1927.
-Bootstrap: percentiles over resampled rows, Efron 1979; paired where both systems answered the same rows. Over seeds:
-Student's t. All are two-sided, at 95% unless said.
+Over seeds: Student's t. Both are two-sided, at 95% unless said.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Metric = Callable[[Ints, Ints], float]  # (labels [N], predictions [N]) -> score
 Interval = tuple[float, float]
 
 
@@ -60,51 +58,6 @@ def wilson(right: int, rows: int, *, confidence: float = 0.95) -> Interval:
     return max(0.0, float(middle - reach) / below), min(1.0, float(middle + reach) / below)
 
 
-def bootstrap(
-    labels: Ints, predictions: Ints, metric: Metric, *, seed: int = 0, samples: int = 1000, confidence: float = 0.95
-) -> Interval:
-    """Percentile interval of any metric over resampled rows."""
-    _same_rows(labels, predictions)
-    rng = np.random.default_rng(seed)
-    drawn = [metric(labels[i], predictions[i]) for i in (_resample(rng, len(labels)) for _ in range(samples))]
-    return _percentiles(np.array(drawn), confidence)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Score of one system less that of another on the same rows, its interval, and the p-value of no difference.
-
-    The two-sided p-value is twice the share of resamples on the other side of 0, at most 1 and never below 2 / samples.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
-
-
-def paired_bootstrap(
-    labels: Ints,
-    first: Ints,
-    second: Ints,
-    *,
-    metric: Metric = accuracy,
-    seed: int = 0,
-    samples: int = 1000,
-    confidence: float = 0.95,
-) -> Difference:
-    """Is `first` better than `second`? first, second: [N] predictions for the same rows."""
-    _same_rows(labels, first)
-    _same_rows(labels, second)
-    rng = np.random.default_rng(seed)
-    draws = (_resample(rng, len(labels)) for _ in range(samples))
-    drawn = np.array([metric(labels[i], first[i]) - metric(labels[i], second[i]) for i in draws])
-    low, high = _percentiles(drawn, confidence)
-    other_side = min(int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0)))
-    p = min(1.0, 2 * max(other_side, 1) / samples)
-    return Difference(metric(labels, first) - metric(labels, second), low, high, p)
-
-
 @dataclass(frozen=True)
 class Seeds:
     """Scores of several seeds: mean, standard deviation (n - 1) and the t-interval of the mean; nan for one seed."""
@@ -126,15 +79,6 @@ def over_seeds(scores: Sequence[float], *, confidence: float = 0.95) -> Seeds:
     deviation = float(values.std(ddof=1))
     reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
     return Seeds(mean, deviation, mean - reach, mean + reach)
-
-
-def _resample(rng: np.random.Generator, rows: int) -> Ints:
-    return rng.integers(0, rows, rows)
-
-
-def _percentiles(drawn: NDArray[np.float64], confidence: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def _same_rows(labels: Ints, predictions: Ints) -> None:

@@ -24,8 +24,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from slimbert.errors import InputError, RunError
-
+from ..errors import InputError, RunError
 from .encoding import DocumentEncoder
 from .tokenizer import TextTokenizer
 

@@ -19,8 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .chunks import Chunks
 from .files import HUB, expand
 from .packing import pack

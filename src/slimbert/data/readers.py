@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .files import HUB, Bad, expand, form, lines, stop
 from .records import csv_rows, json_records
 

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .files import Bad, blocks, form, lines, stop
 
 LONGEST_RECORD = 1 << 28  # characters; a bound, so that a value that never closes cannot fill the memory

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimbert.errors import InputError
+from ..errors import InputError
 
 FORMAT, VERSION = "slimbert-shards", 1
 _AGAIN = "prepare the corpus again"

@@ -19,8 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from slimbert.errors import InputError
-
+from ..errors import InputError
 from .columns import Rows, Texts, choose, read_labels, read_texts, require
 from .files import SUFFIXES, form, lines
 from .readers import table

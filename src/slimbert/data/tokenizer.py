@@ -17,13 +17,14 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from slimbert.errors import InputError
-
+from ..atomic import write_atomically
+from ..errors import InputError
 from .vocabulary import PREFIX, count_words, wordpiece
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 _BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _ROBERTA = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+FILES = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))  # each set is a whole tokenizer
 _WORD_STARTS = ("Ġ", "▁")  # a blank in front, as byte-level and SentencePiece vocabularies write it
 
 
@@ -35,6 +36,11 @@ class Special(NamedTuple):
     cls: int
     sep: int
     mask: int
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds the files of a tokenizer."""
+    return any(all((folder / file).is_file() for file in files) for files in FILES)
 
 
 class TextTokenizer:
@@ -93,7 +99,10 @@ class TextTokenizer:
         return cls(inner, {"do_lower_case": lowercase, **names})
 
     def save(self, folder: str | Path) -> None:
-        """Write the files that transformers and `load` read; an existing tokenizer there is replaced."""
+        """Write the files that transformers and `load` read; an existing tokenizer there is replaced.
+
+        Each file is there whole or not at all. Raises InputError where it cannot be written.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         config = {**self._config}
@@ -103,11 +112,14 @@ class TextTokenizer:
             config["model_input_names"] = ["input_ids", *types, "attention_mask"]
         for role, number in self.special._asdict().items():
             config.setdefault(f"{role}_token", self.pieces[number])
-        (path / "tokenizer.json").write_text(self.inner.to_str(pretty=True), encoding="utf-8")
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        (path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+        texts = {
+            "tokenizer.json": self.inner.to_str(pretty=True),
+            "tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+        }
         if self.kind == "WordPiece":
-            (path / "vocab.txt").write_text("".join(piece + "\n" for piece in self.pieces), encoding="utf-8")
+            texts["vocab.txt"] = "".join(piece + "\n" for piece in self.pieces)
+        for name, text in texts.items():
+            write_atomically(path / name, text.encode())
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
@@ -166,10 +178,6 @@ class TextTokenizer:
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """Readable text of the pieces."""
         return str(self.inner.decode([int(number) for number in ids], skip_special_tokens=skip_special))
-
-    def id_of(self, piece: str) -> int | None:
-        """Its number, None if there is no such piece."""
-        return self._vocabulary.get(piece)
 
     def _encode(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], max_len: int | None

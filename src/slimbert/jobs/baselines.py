@@ -16,8 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from slimbert.data.metrics import accuracy, score
-from slimbert.data.tasks import Split, Task
+from ..data.metrics import accuracy, score
+from ..data.tasks import Split, Task
 
 GRID = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # C, the inverse strength of the L2 penalty
 MOST_FEATURES = 200_000  # the most frequent words and word pairs
@@ -79,7 +79,7 @@ def _rows(task: Task, on: Split | None) -> Split:
 
 
 def _fit(features: Any, labels: NDArray[np.int64], strength: float) -> LogisticRegression:
-    with threadpool_limits(1):  # the products are sparse: a second thread only waits, on busy cores 20 times as long
+    with threadpool_limits(1):  # the products are sparse: a second thread only waits, long on busy cores
         return LogisticRegression(C=strength, max_iter=1000, tol=TOLERANCE).fit(features, labels)
 
 

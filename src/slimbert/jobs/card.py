@@ -1,4 +1,4 @@
-"""The model card of a run folder: what the model is, what it was made from, how to use it."""
+"""The model card of a run folder: what the model is, what it was made from, how good it is, how to use it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ import slimbert
 {use}
 ```
 
-With transformers: `import slimbert.hf`, then `AutoModel.from_pretrained("{name}")` and the other Auto classes.
+With transformers: `import slimbert.hf`, then `{auto}.from_pretrained("{folder}")`.
 
 ## Limits
 
@@ -37,22 +37,60 @@ but what the table names.
 
 
 def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> None:
-    """README.md of the run: results as a table, and the lines that use it."""
-    classes = "labels" in result
-    rows: dict[str, Any] = {k: v for k, v in result.items() if isinstance(v, str | int | float) and k != "run"}
-    encoder = (recipe.get("model") or {}).get("encoder") or {}
-    rows |= {"width": encoder.get("dim"), "layers": len(encoder.get("layers", ()))}
+    """README.md of the run: what it came to as a table, and the lines that use it from where it was made.
+
+    result: a Finetuned or Pretrained as a mapping. recipe: its `model` is the dumped ModelConfig; of a fine-tuned run
+    `encoder` names what it came from, and `rows` says how many rows each part of the data has.
+    """
+    classifier = "labels" in result
+    table = (_finetuned if classifier else _pretrained)(result, recipe) | _shape(recipe)
     text = CARD.format(
-        tag="text-classification" if classes else "fill-mask",
+        tag="text-classification" if classifier else "fill-mask",
         name=folder.name,
-        what="A text classifier." if classes else "A masked language model, to be fine-tuned.",
-        rows="\n".join(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in rows.items()),
-        use=f'slimbert.load("{folder.name}").predict(["some text"])'
-        if classes
-        else f'slimbert.finetune("{folder.name}", "reviews.csv", out="runs/reviews")',
+        folder=folder,
+        what="A text classifier." if classifier else "A masked language model, to be fine-tuned.",
+        rows="\n".join(f"| {name} | {_cell(value)} |" for name, value in table.items() if value is not None),
+        use=f'slimbert.load("{folder}").predict([{_example(result)}])'
+        if classifier
+        else f'slimbert.finetune("{folder}", "reviews.csv", out="runs/reviews")',
+        auto="AutoModelForSequenceClassification" if classifier else "AutoModelForMaskedLM",
     )
     write_atomically(folder / "README.md", text.encode())
 
 
-def _shown(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+def _finetuned(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    test, labels = result.get("test"), result["labels"]
+    scores = test or result.get("validation") or {}
+    low, high = scores.get("accuracy_low"), scores.get("accuracy_high")
+    interval = "" if low is None or high is None else f", 95% interval {low:.3f} to {high:.3f}"
+    rows = recipe.get("rows") or {}
+    table = {
+        "encoder": recipe.get("encoder"),
+        "labels": labels if isinstance(labels, str) else ", ".join(labels),
+        "rows": ", ".join(f"{count:,} {part}" for part, count in rows.items()) or None,
+        "updates": result.get("updates"),
+        "scored on": f"{scores['rows']:,} rows of {'test' if test else 'validation'}" if "rows" in scores else None,
+        "accuracy": f"{scores['accuracy']:.3f}{interval}" if "accuracy" in scores else result.get("accuracy"),
+        "macro F1": scores.get("macro_f1"),
+    }
+    others = result.get("baselines") or {}
+    return table | {f"accuracy of {name}": score["accuracy"] for name, score in others.items()}
+
+
+def _pretrained(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"loss": "loss of the last update", "val_loss": "loss on the validation rows"}
+    return {named.get(name, name): value for name, value in result.items() if name != "run"}
+
+
+def _shape(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    encoder = (recipe.get("model") or {}).get("encoder") or {}
+    return {"width": encoder.get("dim"), "layers": sum("mix" in step for step in encoder.get("layers", ())) or None}
+
+
+def _example(result: Mapping[str, Any]) -> str:
+    return '("first text", "second text")' if result.get("kind") == "pair" else '"some text"'
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

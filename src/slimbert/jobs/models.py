@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..config import dump, load, override
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
-from ..model import Model, ModelConfig, SpecialTokens, fresh, save_model
+from ..model import Model, ModelConfig, SpecialTokens, fresh, headless, save_model
 from ..model.folder import model_type, read_description
 from ..model.heads import MaskedLmConfig
 from ..model.presets import PRESETS, is_pattern
@@ -18,8 +18,8 @@ from ..train.recipe import read_recipe
 from .source import open_model
 
 SUFFIXES = (".yaml", ".yml", ".json")  # of files that describe a model
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len")  # what a pattern takes before it is expanded
+PATHS = {"dim": "encoder.dim", "vocab": "encoder.embedding.vocab", "max_len": "encoder.embedding.max_len"}
 
 
 class Made(NamedTuple):
@@ -56,17 +56,25 @@ def init(
     return _write(fresh(config, seed), out, pieces, ())
 
 
-def convert(name: str | Path, *, out: str | Path, to: str = "slimbert", layout: str | None = None) -> Made:
+def convert(
+    name: str | Path,
+    *,
+    out: str | Path,
+    to: str = "slimbert",
+    layout: str | None = None,
+    encoder_only: bool = False,
+) -> Made:
     """Read a model folder or Hub name and write it as ours, or `to` "transformers" in a layout (None: one that fits).
 
-    The tokenizer comes along. `out` must be new or empty.
+    The tokenizer comes along, the head unless `encoder_only`. `out` must be new or empty.
     """
     must_be_free(out)
     model, folder, notes = open_model(name)
-    there = folder is not None and any((folder / file).is_file() for file in TOKENIZER_FILES)
-    pieces = TextTokenizer.load(folder) if there and folder is not None else None
+    pieces = None if folder is None else TextTokenizer.load(folder)
+    if encoder_only:
+        model = headless(model)
     if to == "slimbert":
-        own = Path(name).is_dir() and model_type(name) == "slimbert"
+        own = not encoder_only and Path(name).is_dir() and model_type(name) == "slimbert"
         task = read_description(name).get("task") if own else None
         return _write(model, out, pieces, notes, extra={"task": task} if task else {})
     from ..hf import convert as layouts  # only here: our own folders are written without it
@@ -96,6 +104,7 @@ def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
         known = f"presets: {', '.join(PRESETS)}; a pattern: 12{{sf}}"
         problem = "no such preset, pattern or YAML file"
         raise InputError(text, problem, f"did you mean {near[0]}?" if near else known)
+    _refuse_short_names(settings)
     plain = override({"head": dump(MaskedLmConfig()), **data}, list(settings))
     config = load(ModelConfig, plain)
     config.encoder.check()
@@ -109,6 +118,16 @@ def must_be_free(out: str | Path) -> None:
         raise InputError(out, "is a file", "choose a folder for --out")
     if path.exists() and any(path.iterdir()):
         raise InputError(out, "not empty", "choose another --out, or empty it")
+
+
+def _refuse_short_names(settings: Sequence[str]) -> None:
+    """Raises InputError where a setting has a name that only patterns take; says the path that is meant."""
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name in SIZES:
+            path = PATHS.get(name)
+            remedy = f"write {path}={value}" if path else "it differs by layer: start from a pattern such as 12{sf}"
+            raise InputError(f"--set {name}", "a short name, for patterns alone", remedy)
 
 
 def _of_file(path: str) -> dict[str, Any]:

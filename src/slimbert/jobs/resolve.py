@@ -15,7 +15,6 @@ from ..train.recipe import Recipe, load_recipe, with_settings
 from .source import open_model
 
 ENCODER = ("model", "encoder")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 
 
 class Source(NamedTuple):
@@ -29,8 +28,7 @@ class Source(NamedTuple):
 def open_source(name: str | Path) -> Source:
     """Any encoder that can be continued: a run, a transformers folder, a Hub name."""
     model, folder, _ = open_model(name)
-    there = folder is not None and any((folder / file).is_file() for file in TOKENIZER_FILES)
-    return Source(str(name), model, TextTokenizer.load(folder) if folder and there else None)
+    return Source(str(name), model, None if folder is None else TextTokenizer.load(folder))
 
 
 def resolve(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from ..data.tokenizer import TextTokenizer
+from ..data.tokenizer import TextTokenizer, has_tokenizer
 from ..errors import InputError
 from ..model import Model, load_model, skeleton
 from ..model.folder import model_type
@@ -30,7 +30,7 @@ def open_model(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model
         model, tokenizer, _ = _of_checkpoint(found)
         return model, tokenizer, (f"an unfinished run: as it stood at step {found.step}", *found.skipped)
     if folder.is_dir() and model_type(folder) == "slimbert":
-        return load_model(folder), folder, ()
+        return load_model(folder), folder if has_tokenizer(folder) else None, ()
     from ..hf import convert  # only here: our own folders are read without it
 
     return convert.read(name, prefer=prefer)

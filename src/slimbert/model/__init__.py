@@ -4,7 +4,7 @@ from . import presets as presets  # registers the sugar of recipes: preset, patt
 from .encoder import Encoder, EncoderConfig
 from .folder import load_model, save_model
 from .model import Model, ModelConfig, SpecialTokens, fresh, skeleton, with_dropout
-from .transform import extract
+from .transform import extract, headless
 
 __all__ = [
     "Encoder",
@@ -14,6 +14,7 @@ __all__ = [
     "SpecialTokens",
     "extract",
     "fresh",
+    "headless",
     "load_model",
     "presets",
     "save_model",

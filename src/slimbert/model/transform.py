@@ -20,6 +20,12 @@ def extract(model: Model, subnet: Subnet) -> Model:
     return fill(skeleton(config), {name: value.clone() for name, value in kept.items()}).train(model.training)
 
 
+def headless(model: Model) -> Model:
+    """The encoder alone, as a model."""
+    kept = {name: value.clone() for name, value in model.state_dict().items() if name.startswith("encoder.")}
+    return fill(skeleton(dataclasses.replace(model.config, head=None)), kept).train(model.training)
+
+
 def with_tokens(model: Model, ids: Tensor) -> Model:
     """The model with only the tokens `ids` [U]: what it computes for these tokens is unchanged.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from safetensors.torch import save
 
 from ...atomic import write_atomically
-from ...data.tokenizer import TextTokenizer
+from ...data.tokenizer import TextTokenizer, has_tokenizer
 from ...errors import InputError
 from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
 from ...model.folder import read_config
@@ -21,7 +21,7 @@ from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .layout import Layout, encoder_of, same, shape_of
 from .roberta import ROBERTA
-from .source import folder_of, tensors_of, tokenizer_of
+from .source import folder_of, tensors_of
 from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
 
 __all__ = ["LAYOUTS", "read", "write"]
@@ -41,7 +41,7 @@ def read(
     """
     folder = folder_of(name)
     config, place = read_config(folder), folder / "config.json"
-    tokenizer = tokenizer_of(folder)
+    tokenizer = folder if has_tokenizer(folder) else None
     if config.get("model_type") == "slimbert":
         return load_model(folder), tokenizer, ()
     layout = LAYOUTS.get(str(config.get("model_type")))
@@ -96,8 +96,9 @@ def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     """config.json of that layout, and under "head" the kind of head; it is read again to see that nothing is lost."""
     kind, shape = getattr(config.head, "kind", None), shape_of(config.encoder)
     remedy = f"the layout {layout.model_type} cannot say it; try another one, or keep the slimbert folder"
+    alone = "write the encoder alone with --encoder-only"
     if kind not in SUFFIX or (kind and kind not in layout.heads):
-        raise InputError("config.head", f"a head of kind {kind!r}", remedy)
+        raise InputError("config.head", f"the layout {layout.model_type} has no head of kind {kind}", alone)
     labels, one_table = getattr(config.head, "labels", ()), getattr(config.head, "tied", True)
     special = config.special or SpecialTokens(pad=shape.offset - 1 if layout.offset_after_pad else 0)
     out: dict[str, Any] = {
@@ -114,7 +115,9 @@ def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         out["label2id"] = {label: i for i, label in enumerate(labels)}
     said = layout.shape(out, "config.json")
     same(config.encoder, encoder_of(said), "config.encoder", remedy)
-    same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", remedy)
+    if kind == "sequence":
+        alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act}, or {alone}"
+    same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", alone)
     return out | {"head": kind}
 
 

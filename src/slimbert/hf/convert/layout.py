@@ -17,6 +17,7 @@ from ...parts.activation import Activation
 from ...parts.attention import AttentionConfig
 from ...parts.embedding import AbsoluteConfig
 from ...parts.mlp import MlpConfig
+from ...parts.narrow import NarrowConfig
 from ...parts.norm import LayerNormConfig
 from ...parts.residual import LayerConfig
 
@@ -174,6 +175,9 @@ def shape_of(config: EncoderConfig) -> Shape:
     """
     place, embedding, first = "config.encoder", config.embedding, config.layers[0]
     attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
+    for number, step in enumerate(config.layers):
+        if isinstance(step, NarrowConfig):
+            raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
     if not isinstance(embedding, AbsoluteConfig):
         raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
     if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
@@ -198,7 +202,8 @@ def shape_of(config: EncoderConfig) -> Shape:
     return shape
 
 
-WHY = "transformers' layouts cannot say it; keep the slimbert folder, `import slimbert.hf` reads it"
+KEEP = "keep the slimbert folder, `import slimbert.hf` reads it"
+WHY = f"transformers' layouts cannot say it; {KEEP}"
 
 
 def same(ours: Any, said: Any, place: str, remedy: str) -> None:
@@ -214,5 +219,14 @@ def _difference(ours: Any, said: Any, place: str) -> tuple[str, str] | None:
     elif isinstance(ours, list) and isinstance(said, list) and len(ours) == len(said):
         found = (_difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(ours, said, strict=True)))
     else:
-        return None if ours == said else (place, f"{ours!r} where the layout has {said!r}"[:160])
+        return None if ours == said else (place, f"{_named(ours)} where the layout has {_named(said)}")
     return next((difference for difference in found if difference), None)
+
+
+def _named(value: Any) -> str:
+    """A part by its kind, a list by its length, anything else as it is."""
+    if isinstance(value, dict):
+        return str(value.get("kind", "a mapping"))
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    return "nothing" if value is None else repr(value)

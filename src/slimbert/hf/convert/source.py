@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ... import atomic
 from ...errors import InputError
 from ...model.folder import read_tensors
 
@@ -35,21 +36,21 @@ def folder_of(name: str | Path) -> Path:
         raise InputError(name, "no such folder", remedy) from None
     try:
         return Path(hub.snapshot_download(str(name), allow_patterns=list(FILES)))
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # its errors of network, of missing names, and of offline mode derive from these
-        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        problem = f"no such folder, and the Hub did not give it ({reason})"[:300]
-        raise InputError(
-            name, problem, "check the name and the connection, or download it and name its folder"
-        ) from None
+    except (OSError, ValueError) as error:  # all that the Hub's library raises derives from these
+        raise InputError(name, *_refusal(hub, error)) from None
 
 
-def tokenizer_of(folder: Path) -> Path | None:
-    """The folder itself where it holds the files of a tokenizer."""
-    sets = (["tokenizer.json"], ["vocab.txt"], ["vocab.json", "merges.txt"])
-    return folder if any(all((folder / file).is_file() for file in files) for files in sets) else None
+def _refusal(hub: Any, error: Exception) -> tuple[str, str]:
+    """(problem, remedy) in plain words of why the Hub gave no folder."""
+    if hub.constants.HF_HUB_OFFLINE:
+        return "no such folder, and HF_HUB_OFFLINE keeps the Hub out", "check the path, or unset HF_HUB_OFFLINE"
+    if isinstance(error, hub.errors.GatedRepoError):
+        return "its owner asks for consent on the Hub", "give it there and log in with `hf auth login`"
+    if isinstance(error, hub.errors.RepositoryNotFoundError | hub.errors.HFValidationError):
+        return "no such folder, and no such model on the Hub", "check the name"
+    if atomic.is_full(error):
+        return "the disk is full", "free some space; the download goes on where it stopped"
+    return "no such folder, and the Hub cannot be reached", "check the path or the connection"
 
 
 def tensors_of(folder: Path) -> dict[str, Tensor]:

@@ -131,7 +131,7 @@ def test_loading_and_running_is_light(model: Model, tmp_path: Path):
         "with torch.no_grad(): m(torch.zeros(1, 4, dtype=torch.long), mask=torch.ones(1, 4, dtype=torch.bool))\n"
         "print('torch._dynamo' in sys.modules)"
     )
-    src = Path(__file__).resolve().parents[1] / "src"
+    src = Path(__file__).resolve().parents[2] / "src"
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=src, check=True
     )
