@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import transformers
+from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.testing import assert_close
@@ -368,6 +369,26 @@ def test_names_that_are_neither_folder_nor_reachable(tmp_path: Path, monkeypatch
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "no such folder, and HF_HUB_OFFLINE keeps the Hub out" in refused("nobody/no-such-model")
     assert "not a model folder" in refused(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errors.RepositoryNotFoundError, "no such folder, and no such model on the Hub; check the name"),
+        (errors.GatedRepoError, "its owner asks for consent on the Hub"),
+        (
+            errors.LocalEntryNotFoundError,
+            "no such folder, and the Hub cannot be reached; check the path or the connection",
+        ),
+    ],
+)
+def test_the_hub_refuses_in_plain_words(error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error.__new__(error)  # its constructor wants a response
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    assert f"nothere: {words}" in refused("nothere")
 
 
 def test_what_a_layout_cannot_say_is_refused_with_its_place(tmp_path: Path):
