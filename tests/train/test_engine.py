@@ -1,5 +1,7 @@
 """Device, precision and core of a run; compiled runs are one graph or an error, never silently eager."""
 
+import os
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,3 +104,10 @@ def test_flex_is_refused_where_it_cannot_train():
         choose_core(dropping, "flex", device="cuda", length=8)
     choose_core(plain, "flex", device="cuda", length=8)
     assert isinstance(plain.encoder.layers[0][0].mixer.core, Flex)
+
+
+@pytest.mark.gpu
+def test_each_run_has_its_own_device():
+    for name in ("cpu", "cuda", "cpu", "cuda:0", "cuda"):
+        assert engine(device=name).device.type == name.partition(":")[0]
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ

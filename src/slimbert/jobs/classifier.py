@@ -72,5 +72,5 @@ def classifier(model: Model, labels: tuple[str, ...], settings: Settings) -> Mod
 
 
 def default_lr(dim: int) -> float:
-    """5e-5 for wide encoders, more for narrow ones: 2e-4 at 256, 1e-4 at 384. Ours; see docs/log.md."""
-    return 5e-5 if dim >= 512 else 1e-4 if dim >= 384 else 2e-4
+    """5e-5 from a width of 512 on, 1e-4 from 384; below 0.0512 / width (2e-4 at 256, 8e-4 at 64). Ours; docs/log.md."""
+    return 5e-5 if dim >= 512 else 1e-4 if dim >= 384 else 0.0512 / dim

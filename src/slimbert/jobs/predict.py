@@ -139,7 +139,10 @@ class Predictor:
             raise InputError("texts", "one string instead of a list", "write predict([text])")
         wanted = len(self.task.get("text_columns", ("text",)))
         for i, text in enumerate(texts):
-            given = 1 if isinstance(text, str) else len(text)
+            parts = (text,) if isinstance(text, str) else text
+            if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
+                raise InputError(f"texts[{i}]", f"{text!r:.80} is no text", "give strings, or pairs of strings")
+            given = len(parts)
             if given != wanted and isinstance(self.model.config.head, SequenceConfig):
                 raise InputError(f"texts[{i}]", f"{given} texts where the model reads {wanted}", "give pairs as (a, b)")
 

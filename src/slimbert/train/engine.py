@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import patch_environment
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,14 +34,14 @@ def engine(*, device: str | None = None, precision: Precision = "auto", accumula
     """An Accelerator; processes are those of `accelerate launch` or `torchrun`. bf16 only where the hardware has it."""
     name = device_of(device)
     dtype = best_dtype(name) if precision == "auto" else precision
-    AcceleratorState._reset_state()  # it is shared by the process, and this run may differ from the last one
-    if name.startswith("cuda:"):
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", name)
-    return Accelerator(
-        mixed_precision="bf16" if dtype == "bfloat16" else "no",
-        cpu=name == "cpu",
-        gradient_accumulation_steps=accumulate,
-    )
+    # its state is shared by the process, and this run may differ from the last one (but not in its process group)
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    with patch_environment(ACCELERATE_TORCH_DEVICE=name) if name.startswith("cuda:") else nullcontext():
+        return Accelerator(
+            mixed_precision="bf16" if dtype == "bfloat16" else "no",
+            cpu=name == "cpu",
+            gradient_accumulation_steps=accumulate,
+        )
 
 
 def choose_core(model: nn.Module, core: CoreChoice, *, device: str, length: int) -> None:

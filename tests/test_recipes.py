@@ -1,0 +1,61 @@
+"""Every recipe in recipes/ is whole, and runs at toy size; the loss curve of one is golden."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.small import corpus, losses
+from slimbert.jobs.pretrain import pretrain
+from slimbert.model.presets import PRESETS
+from slimbert.train.recipe import load_recipe, read_recipe
+from slimbert.train.run import RunFolder
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+GOLDEN = Path(__file__).parent / "golden" / "bert_tiny_mlm.json"
+# one layer of width 16 instead of the preset's, as a person would say it on the command line
+TOY = (
+    'model.encoder={pattern: "1{sf}", dim: 16, head_dim: 8, hidden: 32, max_len: 16}',
+    "train.batch_size=8",
+    "train.evaluate_rows=8",
+    "train.precision=float32",
+    "train.compile=false",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunFolder, "plot", lambda self: None)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpus(tmp_path_factory.mktemp("recipes"))
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_recipe_loads_and_trains(file: Path, data: Path, tmp_path: Path):
+    load_recipe(read_recipe(file)).model.encoder.check()
+    made = pretrain(file, data=data, out=tmp_path, settings=TOY, budget="3steps", device="cpu", quiet=True)
+    assert made.steps == 3
+    assert made.val_loss is not None
+
+
+def test_every_size_of_bert_has_a_recipe():
+    assert {file.stem for file in RECIPES} >= {f"{name}_mlm" for name in PRESETS if name.startswith("bert_")}
+
+
+@pytest.mark.parametrize("file", [f for f in RECIPES if f.stem.startswith("bert_")], ids=lambda file: file.stem)
+def test_recipes_are_what_their_names_say(file: Path):
+    """The first line says how to use it; the encoder is the preset of the same name."""
+    name = file.stem.removesuffix("_mlm")
+    assert read_recipe(file)["model"]["encoder"] == {"preset": name}
+    assert f"slimbert pretrain recipes/{file.name}" in file.read_text()
+
+
+def test_the_golden_curve(data: Path, tmp_path: Path):
+    """20 updates of recipes/bert_tiny_mlm.yaml at toy size; the JSON says how to make it anew, and the tolerance."""
+    golden = json.loads(GOLDEN.read_text())
+    file = next(file for file in RECIPES if file.stem == "bert_tiny_mlm")
+    pretrain(file, data=data, out=tmp_path, settings=TOY, budget="20steps", device="cpu", quiet=True)
+    assert losses(tmp_path) == pytest.approx(golden["losses"], rel=golden["relative_tolerance"])
