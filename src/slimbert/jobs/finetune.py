@@ -156,7 +156,7 @@ class _Run:
                     raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
                 if due and self.stale >= self.settings.patience:
                     break
-        return self._finish(step, with_baselines=with_baselines)
+        return self._finish(step, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
         return train(
@@ -236,7 +236,7 @@ class _Run:
                 out[torch.from_numpy(index)] = classify(self.objective.model, batch).float().cpu()
         return out, rows.labels
 
-    def _finish(self, step: Step, *, with_baselines: bool) -> Finetuned:
+    def _finish(self, step: Step, *, encoder: str, with_baselines: bool) -> Finetuned:
         found = checkpoints.best(self.folder.checkpoints)
         if found is not None:
             restore(self.objective, self.optimizer, found.tensors)
@@ -259,10 +259,10 @@ class _Run:
             self.rows.cut_share,
             self.notes,
         )
-        self._write(result)
+        self._write(result, encoder=encoder)
         return result
 
-    def _write(self, result: Finetuned) -> None:
+    def _write(self, result: Finetuned, *, encoder: str) -> None:
         whole = put_tokens_back(self.objective.model, self.whole, self.rows.used)
         description = {
             "kind": self.task.kind,
@@ -274,8 +274,9 @@ class _Run:
         self.tokenizer.save(self.folder.path)
         self.folder.plot()
         self.folder.write_json("result.json", result._asdict())
-        table = {"accuracy": (result.test or result.validation)["accuracy"], "labels": ", ".join(result.labels)}
-        write_card(self.folder.path, table, recipe={"model": dump(whole.config)})
+        rows = {name: len(split.ids) for name, split in self.rows.splits.items()}
+        recipe = {"model": dump(whole.config), "encoder": encoder, "rows": rows}
+        write_card(self.folder.path, result._asdict(), recipe=recipe)
 
     def _truncation(self) -> str:
         return f"{self.rows.cut_share:.1%} of the training texts are longer than {self.max_len} tokens and were cut"

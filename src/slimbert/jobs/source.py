@@ -24,7 +24,7 @@ def open_model(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model
     folder = Path(name)
     if (folder / checkpoints.MANIFEST).is_file():
         return _of_checkpoint(checkpoints.load(folder))
-    if (folder / RECIPE).is_file() and not (folder / "config.json").exists():
+    if (folder / "checkpoints").is_dir() and not (folder / "config.json").exists():
         if (found := checkpoints.newest(folder / "checkpoints")) is None:
             raise InputError(folder, "an unfinished run without a whole checkpoint", "go on with it: --resume")
         model, tokenizer, _ = _of_checkpoint(found)

@@ -103,7 +103,10 @@ def recipes() -> tuple[Path, ...]:
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The plain data of a YAML file, or of one of `recipes()` by its name where there is no such file. Raises InputError with the line of what is broken."""
+    """The plain data of a YAML file, or of one of `recipes()` by its name where there is no such file.
+
+    Raises InputError with the line of what is broken.
+    """
     if not Path(path).exists():
         path = next((known for known in recipes() if Path(path).name in (known.name, known.stem)), path)
     try:
