@@ -213,7 +213,7 @@ def test_kills_change_nothing(encoder: Path, reviews: Path, tmp_path: Path):
         process = child("finetune", **options, out=str(run), resume=True)
         while not run.joinpath("metrics.jsonl").exists() or max((row["step"] for row in seen(run)), default=0) < step:
             assert process.is_alive()
-            time.sleep(0.002)
+            time.sleep(0.01)
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
