@@ -33,9 +33,9 @@ from .predict import Filled, Prediction, load
 from .pretrain import Pretrained, pretrain
 
 MASKED = (
-    "Return a [MASK] of the array.",
-    "If True, the input [MASK] is copied.",
-    "Raises [MASK] if the value is not valid.",
+    "If [MASK], return a copy.",
+    "A [MASK] of strings.",
+    "See the documentation for more [MASK].",
 )
 QUESTIONS = (
     "Draw a legend next to the axes and set the color of its frame.",
@@ -206,7 +206,7 @@ class _Run:
         with self._phase("finetune", title):
             convert(minilm, out=self._at("minilm"))
             self._untrained()
-            small = settings(size, size.updates, size.lr_small, 0.3)
+            small = settings(size, size.updates, size.lr_small, 0.4)
             large = settings(size, size.updates_minilm, size.lr_minilm, 0.1)
             entrants = [
                 Entrant("small encoder, untrained", self._at("untrained"), small),
