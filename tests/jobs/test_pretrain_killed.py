@@ -14,7 +14,7 @@ import yaml
 
 from jobs.small import child, corpus, differences, recipe, steps_saved
 
-KILLS, STEPS = 10, 60
+KILLS, STEPS = 10, 40
 
 
 def row_count(run: Path) -> int:
