@@ -16,6 +16,7 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, SpecialTokens, with_dropout
 from slimbert.model.presets import PRESETS
+from slimbert.parts.attention import AttentionConfig
 from toys import configs, encoder_of, name, toy_encoder
 
 EVERY = [c for role in ("mixer", "step", "norm", "embedding", "position", "head") for c in configs(role)]
@@ -240,3 +241,14 @@ def test_expanding_leaves_its_argument_alone():
     expand(data)
     assert data == before
     assert encoder_of(*WHOLE.encoder.layers) == encoder_of(*WHOLE.encoder.layers)
+
+
+@pytest.mark.parametrize("text", ["1e3", "1.0e+3", "1000", "1_000"])
+def test_whole_numbers_as_yaml_writes_them(text: str):
+    assert load(AttentionConfig, yaml.safe_load(f"heads: {text}")).heads == 1000
+
+
+@pytest.mark.parametrize("text", ["1.5", "15e-1", "1e-3", "'12'", "true"])
+def test_what_is_no_whole_number(text: str):
+    with pytest.raises(InputError, match="heads"):
+        load(AttentionConfig, yaml.safe_load(f"heads: {text}"))

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 import sys
 import types
 import typing
@@ -256,8 +257,10 @@ def _scalar(annotation: type, data: Any, path: str) -> Any:
             number = math.nan
         if not math.isnan(number):
             return number
-    elif annotation is int and isinstance(data, float) and data.is_integer():
-        return int(data)
+    elif annotation is int and isinstance(data, float | str):
+        if re.fullmatch(r"\d+(\.\d+)?([eE]\+?\d{1,2})?", text := str(data)) and float(text).is_integer():
+            if isinstance(data, float) or not text.isdigit():  # YAML 1.1 reads 1e9 as text, and 1.0e+9 as a float
+                return int(float(text))
     elif isinstance(data, annotation) and not (annotation is int and isinstance(data, bool)):
         return data
     raise InputError(path, f"{_show(data)} is not of type {annotation.__name__}", "mend the value")

@@ -115,7 +115,7 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def best_dtype(device: "torch.device | str") -> str:
-    """ "bfloat16" where the hardware multiplies it, else "float32": emulated, it is a thousand times slower."""
+    """ "bfloat16" where the hardware multiplies it, else "float32": emulated, it is many times slower."""
     import torch
 
     kind = torch.device(device).type
