@@ -257,10 +257,10 @@ def _scalar(annotation: type, data: Any, path: str) -> Any:
             number = math.nan
         if not math.isnan(number):
             return number
-    elif annotation is int and isinstance(data, float | str):
-        if re.fullmatch(r"\d+(\.\d+)?([eE]\+?\d{1,2})?", text := str(data)) and float(text).is_integer():
-            if isinstance(data, float) or not text.isdigit():  # YAML 1.1 reads 1e9 as text, and 1.0e+9 as a float
-                return int(float(text))
+    elif annotation is int and isinstance(data, float) and data.is_integer():
+        return int(data)
+    elif annotation is int and isinstance(data, str) and re.fullmatch(r"\d+[eE]\+?\d{1,2}", data):
+        return int(float(data))  # YAML 1.1 reads 1e9 as text
     elif isinstance(data, annotation) and not (annotation is int and isinstance(data, bool)):
         return data
     raise InputError(path, f"{_show(data)} is not of type {annotation.__name__}", "mend the value")
