@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ..data.builtin import library_task
 from ..data.docstrings import collect
 from ..data.tasks import Task
@@ -25,7 +23,7 @@ from ..model.folder import load_config
 from ..train.progress import Progress
 from .corpus import prepare, train_tokenizer
 from .demo_contest import Contender, Entrant, contest, deal, verdict
-from .demo_folder import clear, packaged_minilm, write_task
+from .demo_folder import clear, packaged_minilm, write_corpus, write_task
 from .demo_plan import Size, recipe, settings
 from .demo_report import words, write_report
 from .models import convert
@@ -133,11 +131,7 @@ class _Run:
             size = self.size
             wanted = size.labelled * size.seeds
             made = library_task(found, train=wanted, validation=size.validation, test=size.test, seed=self.seed)
-            order = np.random.default_rng(self.seed).permutation(
-                len(made.corpus)
-            )  # else held-out rows are of one package
-            with (self.folder / "corpus.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps({"text": made.corpus[i]}) + "\n" for i in order)
+            write_corpus(made.corpus, self.folder / "corpus.jsonl", seed=self.seed)
             write_task(deal(made.task, size.seeds)[0], self._at("labelled"))
             characters = sum(map(len, made.corpus))
             self._say(f"{len(found):,} docstrings, {characters / 1e6:.0f} MB of text to learn from")
@@ -210,7 +204,7 @@ class _Run:
             large = settings(size, size.updates_minilm, size.lr_minilm, 0.1)
             entrants = [
                 Entrant("small encoder, untrained", self._at("untrained"), small),
-                Entrant("small encoder, pretrained here", self._at("pretrained"), small),
+                Entrant("small encoder, pretrained", self._at("pretrained"), small),
                 Entrant("MiniLM-L6, published weights", self._at("minilm"), large),
             ]
             hands = deal(task, size.seeds)

@@ -110,7 +110,7 @@ def verdict(found: Sequence[Contender]) -> list[str]:
     """Who won, in plain sentences; a lead whose interval holds 0 is not called one."""
     first, second = sorted(found, key=lambda one: -one.accuracy)[:2]
     said = [f"{_short(first)} won with {first.accuracy:.1%}. {_lead(first, second)}"]
-    ours = [one for one in found if one.name.endswith("pretrained here")]
+    ours = [one for one in found if one.name.endswith(", pretrained")]
     others = [one for one in found if one.name.endswith("untrained") or one.name.startswith("TF-IDF")]
     pairs = [sorted((one, other), key=lambda one: -one.accuracy) for one in ours for other in others]
     said += [_lead(one, other) for one, other in pairs if {one, other} != {first, second}]

@@ -2,15 +2,20 @@
 
 import csv
 import json
+import math
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
 
 from .. import __version__
 from ..atomic import write_atomically
 from ..data.tasks import Task
 from ..errors import InputError
 
+NEIGHBOURS = 8  # docstrings: single ones shuffled cost the labels much of what pretraining gave, see docs/demo.md
 MARKER = "demo.json"  # says that a folder is a demo's, so that the next one may replace it
 WRITTEN = (
     *("corpus.jsonl", "tokenizer", "data", "labelled", "pretrained", "untrained", "minilm", "finetuned"),
@@ -39,6 +44,18 @@ def clear(folder: Path, seed: int) -> None:
             path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / MARKER, json.dumps({"slimbert": __version__, "seed": seed}).encode())
+
+
+def write_corpus(texts: Sequence[str], path: Path, *, seed: int) -> None:
+    """The texts as JSON lines, in groups of NEIGHBOURS that stay together, the groups in random order.
+
+    Neighbours are of one module: that they share a row tells the encoder which words belong to one topic. The groups
+    are mixed, or the held-out rows would be of few packages.
+    """
+    groups = np.random.default_rng(seed).permutation(math.ceil(len(texts) / NEIGHBOURS)).tolist()
+    with path.open("w", encoding="utf-8") as file:
+        for first in (NEIGHBOURS * group for group in groups):
+            file.writelines(json.dumps({"text": text}) + "\n" for text in texts[first : first + NEIGHBOURS])
 
 
 def write_task(task: Task, folder: Path) -> None:

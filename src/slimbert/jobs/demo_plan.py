@@ -52,7 +52,7 @@ def recipe(size: Size) -> dict[str, Any]:
         "train": {
             "batch_size": size.batch_size,
             "evaluate_every": 400,
-            "evaluate_rows": 256,
+            "evaluate_rows": 512,
             "checkpoint_every": 10**9,
         },
     }

@@ -119,7 +119,7 @@ def _scores(axes: Axes, found: Sequence[Contender]) -> None:
     places = np.arange(len(found))[::-1]
     means = np.array([one.accuracy for one in found]) * 100
     reach = np.array([[100 * (one.accuracy - one.low), 100 * (one.high - one.accuracy)] for one in found]).T
-    colors = [OURS if "pretrained here" in one.name else QUIET for one in found]
+    colors = [OURS if one.name.endswith(", pretrained") else QUIET for one in found]
     axes.barh(
         places, means, xerr=np.nan_to_num(reach), color=colors, height=0.62, error_kw={"ecolor": INK, "capsize": 3}
     )
