@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..config import NormConfig, Share, kind
 from ..errors import InputError
 from ..parts.activation import Activation, activation
+from ..parts.dropout import Dropout
 from ..parts.norm import LayerNormConfig
 from ..state import State
 
@@ -78,7 +79,7 @@ class Sequence(nn.Module):
         self.pool = config.pool
         self.dense = nn.Linear(dim, dim) if config.hidden else None
         self.act = activation(config.hidden) if config.hidden else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.classes = nn.Linear(dim, len(config.labels))
 
     def forward(self, state: State, table: Tensor) -> Tensor:

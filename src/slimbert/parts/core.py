@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
+from .dropout import dropout as drop
+
 
 class Explicit(nn.Module):
     """Batched matrix products; with `keep_maps` also returns the attention map [B, H, Q, S]."""
@@ -26,7 +28,7 @@ class Explicit(nn.Module):
         b, h, _, d = q.shape
         scores = torch.bmm(_rows(q) * (1 / math.sqrt(d)), _rows(k).transpose(1, 2)).view(b, h, q.shape[2], -1)
         weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
-        dropped = functional.dropout(weights, dropout) if dropout else weights
+        dropped = drop(weights, dropout) if dropout else weights
         y = torch.bmm(_rows(dropped).to(v.dtype), _rows(v)).view(b, h, -1, d)
         return y, weights if self.keep_maps else None
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..config import Count, NormConfig, Share, Size, kind
 from ..state import places
+from .dropout import Dropout
 from .norm import LayerNormConfig
 
 
@@ -54,7 +55,7 @@ class Embedding(nn.Module):
         self.token_type = nn.Embedding(config.types, width) if config.types else None
         self.norm = config.norm.build(width)
         self.project = nn.Linear(width, dim) if width != dim else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, ids: Tensor, types: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         x = self.token(ids)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..config import MixerConfig, NormConfig, Share, kind
 from ..state import Context, Mixed, State
+from .dropout import Dropout
 from .narrow import narrowed
 from .norm import LayerNormConfig
 
@@ -45,7 +46,7 @@ class Residual(nn.Module):
         super().__init__()
         self.mixer = mixer
         self.norm = config.norm.build(dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pre = config.wiring == "pre"
 
     def forward(self, state: State) -> State:
