@@ -1,10 +1,11 @@
 """Tokens per second of `slimbert prepare` beside the tokenize-and-group step of transformers' run_mlm.py.
 
-    python benchmarks/prepare.py CORPUS --out result.json [--tokenizer DIR] [--megabytes 16] [--rounds 5] [--workers 2]
+    python benchmarks/prepare.py CORPUS [--tokenizer DIR] [--megabytes 16] [--rounds 5] [--workers 2] [--name prepare]
 
 Both get the same parquet file of texts, the same tokenizer and as many processes, and write what they make to disk,
 caches off. They take turns; the medians of the rounds are compared, of the wall clock and of the processor's time
-(which other work on the machine disturbs less). Tokens are counted alike: pieces, without special ones.
+(which other work on the machine disturbs less). Tokens are counted alike: pieces, without special ones. Resumes turn
+by turn.
 run_mlm.py: github.com/huggingface/transformers, examples/pytorch/language-modeling; its default mode (no
 `--line_by_line`): `datasets.map(batched=True, num_proc=N)` with `return_special_tokens_mask`, then `group_texts`.
 """
@@ -12,15 +13,17 @@ run_mlm.py: github.com/huggingface/transformers, examples/pytorch/language-model
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from records import done, keep, same_machine
 
 from slimbert.data.prepare import prepare
 from slimbert.data.readers import documents
@@ -77,52 +80,51 @@ def sample(corpus: Path, megabytes: float, file: Path) -> list[str]:
     return texts
 
 
-def measure(corpus: Path, tokenizer: Path | None, megabytes: float, rounds: int, workers: int) -> dict[str, object]:
+def measure(corpus: Path, tokenizer: Path | None, megabytes: float, rounds: int, workers: int, name: str) -> None:
+    """Every turn of a side is kept at once: [seconds, processor seconds]."""
     sides: dict[str, Callable[[Path, Path, int, Path], float]] = {"slimbert": ours, "run_mlm": run_mlm}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    processor: dict[str, list[float]] = {name: [] for name in sides}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         texts = sample(corpus, megabytes, folder / "corpus.parquet")
         if tokenizer is None:
             tokenizer = folder / "tokenizer"
             TextTokenizer.train(texts, 30522).save(tokenizer)
         tokens = int((TextTokenizer.load(tokenizer).count(texts) - 2).sum())
-        for turn in range(rounds):
-            for side, run in sides.items():
+        for turn, (side, run) in product(range(rounds), sides.items()):
+            if done(name, f"{side} {turn}") is None:
                 with tempfile.TemporaryDirectory() as cache:
                     before = processor_seconds()
-                    seconds[side].append(run(folder / "corpus.parquet", tokenizer, workers, Path(cache)))
-                    processor[side].append(processor_seconds() - before)
-                print(f"{turn + 1}/{rounds} {side}: {tokens / seconds[side][-1]:,.0f} tokens/s", flush=True)
-    rate = {side: tokens / statistics.median(times) for side, times in seconds.items()}
+                    seconds = run(folder / "corpus.parquet", tokenizer, workers, Path(cache))
+                keep(name, f"{side} {turn}", [seconds, processor_seconds() - before])
+                print(f"{turn + 1}/{rounds} {side}: {tokens / seconds:,.0f} tokens/s", flush=True)
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    text = {"tokens": tokens, "megabytes": size, "documents": len(texts), "workers": workers}
+    keep(name, "summary", text | summary(name, rounds, tokens))
+    print(json.dumps(done(name, "summary"), indent=1))
+
+
+def summary(name: str, rounds: int, tokens: int) -> dict[str, Any]:
+    """Medians of the rounds, and how many times as fast slimbert is: by the clock, and by the processor's time."""
+    spent = {side: np.array([done(name, f"{side} {i}") for i in range(rounds)]) for side in ("slimbert", "run_mlm")}
+    ratios = spent["run_mlm"] / spent["slimbert"]
     return {
-        "tokens": tokens,
-        "megabytes": sum(len(text.encode()) for text in texts) / 1e6,
-        "documents": len(texts),
-        "workers": workers,
-        "cores": len(os.sched_getaffinity(0)),
-        "seconds": seconds,
-        "processor_seconds": processor,
-        "tokens_per_second": rate,
-        "ratio": rate["slimbert"] / rate["run_mlm"],
-        "ratio_of_processor_time": statistics.median(processor["run_mlm"]) / statistics.median(processor["slimbert"]),
-        "ratio_of_each_round": [b / a for a, b in zip(seconds["slimbert"], seconds["run_mlm"])],
+        "tokens_per_second": {side: tokens / float(np.median(times[:, 0])) for side, times in spent.items()},
+        "times_as_fast": float(np.median(ratios[:, 0])),
+        "times_as_fast_by_round": ratios[:, 0].tolist(),
+        "times_less_processor_time": float(np.median(ratios[:, 1])),
     }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="file or folder that slimbert reads")
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--tokenizer", type=Path, help="folder; without it, 30,522 pieces are trained on the sample")
     parser.add_argument("--megabytes", type=float, default=16.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--name", default="prepare")
     asked = parser.parse_args()
+    same_machine(asked.name)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism, on both sides
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    result = measure(asked.corpus, asked.tokenizer, asked.megabytes, asked.rounds, asked.workers)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"ratio {result['ratio']:.2f}, written to {asked.out}")
+    measure(asked.corpus, asked.tokenizer, asked.megabytes, asked.rounds, asked.workers, asked.name)

@@ -6,8 +6,8 @@
 Both arms train on the same packed rows of 128 tokens (wiki_en, a WordPiece of 8,192) for the same wall-clock time on
 the same cores, one after the other, and are scored on the same masked validation rows. Ours is `slimbert pretrain` with
 recipes/bert_mini_mlm.yaml; stock is BertForMaskedLM of the same shape as run_mlm.py trains it (dropout 0.1, logits
-everywhere), its learning rate the same and its schedule linear over the time, as Trainer's. Time spent on validation
-counts for neither. Resumes arm by arm; nothing else may run.
+everywhere), its learning rate and warm-up the same and its schedule linear over the time, as Trainer's. Time spent on
+validation counts for both, every 100 updates. Resumes arm by arm; nothing else may run.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from records import RECORDS, done, keep
+from records import RECORDS, done, keep, same_machine
 
 from slimbert.data.masking import MaskedLm
 from slimbert.data.prepare import prepare
@@ -34,7 +34,7 @@ from slimbert.jobs.pretrain import pretrain
 from slimbert.train.environment import best_dtype
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "bert_mini_mlm.yaml"
-BATCH, LR, VALIDATION_ROWS = 64, 1e-3, 512
+BATCH, LR, WARMUP, VALIDATION_ROWS = 64, 1e-3, 0.06, 512
 
 
 def data(work: Path, articles: int) -> Path:
@@ -67,7 +67,8 @@ def stock(folder: Path, minutes: float) -> list[list[float]]:
     sampler = Sampler(len(shards), BATCH, seed=0)
 
     def left(n: int) -> float:
-        return max(0.0, 1 - spent / budget)
+        share = spent / budget
+        return max(0.0, min((share + 1e-3) / WARMUP, (1 - share) / (1 - WARMUP)))
 
     step = updates(model, precision=precision, lr=LR, weight_decay=0.01, schedule=left)
     checks = [_masked(masking, held, np.arange(i, i + BATCH), i) for i in range(0, VALIDATION_ROWS, BATCH)]
@@ -108,6 +109,7 @@ def main() -> None:
     options.add_argument("--articles", type=int, default=14618)
     options.add_argument("--name", default="pretrain_wiki")
     chosen = options.parse_args()
+    same_machine(chosen.name)
     folder = data(chosen.work, chosen.articles)
     if done(chosen.name, "slimbert") is None:
         keep(chosen.name, "slimbert", ours(folder, chosen.work, chosen.minutes))

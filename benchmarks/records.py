@@ -21,6 +21,17 @@ def done(name: str, key: str) -> Any:
     return _read(name).get(key)
 
 
+def same_machine(name: str) -> None:
+    """Exits where the record was begun on another kind of machine: its figures would not be comparable."""
+    file = RECORDS / name / "environment.json"
+    if not file.exists():
+        return
+    then, now = json.loads(file.read_text()), environment()
+    for key in ("cpu", "cores", "threads", "instruction_sets", "gpu"):
+        if then[key] != now[key]:
+            sys.exit(f"benchmarks/records/{name} was begun with {key} {then[key]}, here it is {now[key]}: give --name")
+
+
 def keep(name: str, key: str, value: Any) -> None:
     """Write one result; the environment, with the measured matrix product, beside the first of them."""
     folder = RECORDS / name

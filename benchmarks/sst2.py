@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import done, keep
+from records import done, keep, same_machine
 
 from slimbert.data.metrics import accuracy
 from slimbert.data.sampler import length_buckets
@@ -29,7 +29,7 @@ from slimbert.data.tokenizer import TextTokenizer
 from slimbert.hf.peers import Examples
 from slimbert.hf.peers import finetune as plain_finetune
 from slimbert.jobs.finetune import finetune
-from slimbert.train.environment import best_dtype
+from slimbert.train.environment import best_dtype, gemm_tflops
 
 LR, BATCH, MAX_LEN = 5e-5, 32, 128
 
@@ -76,6 +76,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--name", default="sst2")
     chosen = options.parse_args()
+    same_machine(chosen.name)
     task = load_task(Path(os.environ["SLIMBERT_DATA"]) / "sst2")
     if chosen.rows < len(task.train):
         few = np.sort(np.random.default_rng(0).permutation(len(task.train))[: chosen.rows])
@@ -83,7 +84,8 @@ def main() -> None:
     for seed in range(chosen.seeds):
         for arm, run in (("slimbert", ours), ("plain", plain)) if seed % 2 else (("plain", plain), ("slimbert", ours)):
             if done(chosen.name, f"{arm} {seed}") is None:
-                keep(chosen.name, f"{arm} {seed}", run(task, seed, chosen.epochs))
+                gemm = gemm_tflops(best_dtype("cpu"))  # of this hour: the machine is shared
+                keep(chosen.name, f"{arm} {seed}", run(task, seed, chosen.epochs) | {"gemm_tflops": gemm})
                 print(arm, seed, done(chosen.name, f"{arm} {seed}"), flush=True)
     keep(chosen.name, "summary", summary(chosen.name, chosen.seeds, rows=len(task.train), epochs=chosen.epochs))
     print(json.dumps(done(chosen.name, "summary"), indent=1))

@@ -26,5 +26,5 @@ def dropout(x: Tensor, rate: float) -> Tensor:
 class Dropout(nn.Dropout):
     """`dropout` while training, nothing else."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return dropout(input, self.p) if self.training and self.p else input
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training and self.p else x
