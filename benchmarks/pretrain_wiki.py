@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from records import RECORDS, done, keep, same_machine
 
-from slimbert.data.masking import MaskedLm
+from slimbert.data.masking import Masking
 from slimbert.data.prepare import prepare
 from slimbert.data.readers import documents
 from slimbert.data.sampler import Sampler
@@ -60,7 +60,7 @@ def ours(folder: Path, work: Path, minutes: float) -> list[list[float]]:
 def stock(folder: Path, minutes: float) -> list[list[float]]:
     """[seconds, validation loss] of stock BERT."""
     shards, held = Shards.open(folder), Shards.open(folder, split="validation")
-    masking = MaskedLm(0.15, TextTokenizer.load(shards.tokenizer_folder))
+    masking = Masking(0.15, TextTokenizer.load(shards.tokenizer_folder))
     budget, precision = minutes * 60, best_dtype("cpu")
     model = bert(Shape(layers=4, dim=256, heads=4, vocab=shards.vocab_size))
     spent = 0.0
@@ -84,7 +84,7 @@ def stock(folder: Path, minutes: float) -> list[list[float]]:
     return curve
 
 
-def _masked(masking: MaskedLm, shards: Shards, index: Any, seed: int) -> dict[str, torch.Tensor]:
+def _masked(masking: Masking, shards: Shards, index: Any, seed: int) -> dict[str, torch.Tensor]:
     rows = torch.from_numpy(shards.rows(index % len(shards)))
     return stock_batch(masking(rows, generator=torch.Generator().manual_seed(seed)))
 

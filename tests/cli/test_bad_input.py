@@ -208,7 +208,7 @@ def test_every_end_has_its_code(
 
 
 def test_demo_without_its_extra(tmp_path: Path, slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("slimbert.jobs.demo_folder.find_spec", lambda name: None)
+    monkeypatch.setattr("slimbert.jobs.demo.folder.find_spec", lambda name: None)
     refused(slimbert("demo", "--out", tmp_path), 'pip install "slimbert[demo]"')
 
 

@@ -181,20 +181,20 @@ def test_list_and_doctor(slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch):
 def test_demo_shows_who_won_and_what_to_try_next(
     toy: Path, slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    from slimbert.jobs import demo
-    from slimbert.jobs.demo_contest import Contender
+    from slimbert.jobs.demo import run
+    from slimbert.jobs.demo.contest import Contender
     from slimbert.jobs.predict import Filled, Prediction
     from slimbert.jobs.pretrain import Pretrained
 
-    def fake(out: Path, seed: int, device: str | None) -> demo.Demo:
-        return demo.Demo(
+    def fake(out: Path, seed: int, device: str | None) -> run.Demo:
+        return run.Demo(
             out=str(out),
             seconds=75.0,
             phases={"pretraining": 60.0},
             notes=("a note",),
             pretrained=Pretrained("runs/demo/pretrained", 10, 1000, 60.0, 5.0, 5.1),
             first_loss=8.3,
-            filled=(demo.Sentence("Return a [MASK].", (Filled("copy", 0.5), Filled("view", 0.2))),),
+            filled=(run.Sentence("Return a [MASK].", (Filled("copy", 0.5), Filled("view", 0.2))),),
             contenders=(
                 Contender("majority class", 0.2, 0.2, 0.2, (0.2, 0.2, 0.2), 0.0, None, None),
                 Contender("MiniLM-L6", 0.57, 0.5, 0.64, (0.55, 0.57, 0.59), 40.0, 22_000_000, "runs/demo/finetuned"),
@@ -205,7 +205,7 @@ def test_demo_shows_who_won_and_what_to_try_next(
             next=("slimbert finetune runs/demo/minilm YOUR.csv --out runs/mine",),
         )
 
-    monkeypatch.setattr(demo, "demo", fake)
+    monkeypatch.setattr(run, "demo", fake)
     shown = slimbert("demo", "--out", tmp_path).out
     for word in (
         "MiniLM-L6 is ahead.",

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimbert.data.masking import MaskedLm, pad
+from slimbert.data.masking import Masking, pad
 from slimbert.data.tokenizer import Special
 
 PAD, UNK, CLS, SEP, MASK = range(5)
@@ -28,7 +28,7 @@ def rows_of(count: int, seq_len: int, seed: int) -> torch.Tensor:
 
 
 def masked(rows: torch.Tensor, rate: float = 0.15, seed: int = 0, whole_word: bool = False) -> dict[str, torch.Tensor]:
-    return MaskedLm(rate, Toy(), whole_word=whole_word)(rows, generator=torch.Generator().manual_seed(seed))
+    return Masking(rate, Toy(), whole_word=whole_word)(rows, generator=torch.Generator().manual_seed(seed))
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,4 +114,4 @@ def test_padding_goes_to_the_next_multiple_of_the_longest() -> None:
     assert made.tolist() == [[1, 2, 3, 9], [4, 9, 9, 9]]
     assert pad([np.arange(9)], 0).shape == (1, 16)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        MaskedLm(0.0, Toy())
+        Masking(0.0, Toy())

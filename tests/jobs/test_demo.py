@@ -13,11 +13,11 @@ from slimbert.data import docstrings
 from slimbert.data.docstrings import Docstring
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.errors import InputError
-from slimbert.jobs import demo as job
-from slimbert.jobs import demo_folder
-from slimbert.jobs.demo import Demo, demo
-from slimbert.jobs.demo_contest import Contender, deal, verdict
-from slimbert.jobs.demo_plan import Size
+from slimbert.jobs.demo import folder as demo_folder
+from slimbert.jobs.demo import run as job
+from slimbert.jobs.demo.contest import Contender, deal, verdict
+from slimbert.jobs.demo.plan import Size
+from slimbert.jobs.demo.run import Demo, demo
 from slimbert.jobs.predict import load
 
 TOY = Size(

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from ..atomic import is_full
 from ..errors import Interrupted, SlimbertError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 CLICK_ERROR: Any = typer.BadParameter.__mro__[
     2
 ]  # its ClickException; newer versions of typer carry a click of their own
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Show = Callable[..., None]  # (result, *what a person is shown: tables and lines)
 
@@ -174,13 +173,9 @@ def failure(error: BaseException, *, debug: bool) -> int:
         path = context.command_path if context else "slimbert"
         complain("error", f"{error.format_message().rstrip('.')}; see {path} --help")
         return USAGE
-    if isinstance(error, OSError) and (error.errno in DISK_FULL or error.filename is not None):
+    if isinstance(error, OSError) and (is_full(error) or error.filename is not None):
         place = error.filename or "disk"
-        remedy = (
-            "free some space or choose another --out"
-            if error.errno in DISK_FULL
-            else "check the path and its permissions"
-        )
+        remedy = "free some space or choose another --out" if is_full(error) else "check the path and its permissions"
         complain("error", f"{place}: {(error.strerror or str(error)).lower()}; {remedy}")
         return USAGE
     first = (str(error).strip().splitlines() or ["no message"])[0]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from ..data.prepare import Report
-    from ..jobs.demo import Demo
+    from ..jobs.demo.run import Demo
     from ..jobs.evaluate import Evaluated
     from ..jobs.finetune import Finetuned
     from ..jobs.models import Made

@@ -206,7 +206,7 @@ def demo(
 
     From the docstrings of the installed Python packages to a pretrained encoder and a classifier, compared with others.
     """
-    from ..jobs.demo import demo as job
+    from ..jobs.demo.run import demo as job
 
     with output.results(json) as show:
         made = job(out=out, seed=seed or 0, device=device)

@@ -32,7 +32,7 @@ class Pieces(Protocol):
     def continues(self) -> npt.NDArray[np.bool_]: ...
 
 
-class MaskedLm:
+class Masking:
     """Rows -> what the model sees, and what it must predict where; drawn anew at every call.
 
     whole_word: choose words instead of pieces. Words are taken in random order while they fit into P; only when none of

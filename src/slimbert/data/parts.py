@@ -5,7 +5,6 @@ what is done, and makes the rest. Workers are plain child interpreters that run 
 `__main__`, hold no copy of the parent's threads, and end when the parent does, as their input ends then.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -24,11 +23,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..atomic import is_full, write_atomically
 from ..errors import InputError, RunError
 from .encoding import DocumentEncoder
 from .tokenizer import TextTokenizer
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,10 @@ def space_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full(error):
             raise
         remedy = "make room, then the same command goes on where it stopped"
         raise InputError(folder, f"cannot write ({os.strerror(error.errno or 0)})", remedy) from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """The file is there with all its content, also after a power cut, or not at all."""
-    aside = path.with_name(path.name + ".writing")
-    with open(aside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 class PartMaker:
@@ -98,9 +86,8 @@ class PartMaker:
         tokens = np.insert(ids, np.cumsum(lengths), self.sep).astype(self.dtype)
         part = Part(chunk.number, len(lengths), len(tokens), int((ids == self.unk).sum()))
         about = {"digest": chunk.digest, **{key: str(value) for key, value in asdict(part).items()}}
-        with space_errors(self.folder):
-            content = save({"tokens": tokens, "lengths": lengths + 1}, metadata=about)
-            write_whole(part_path(self.folder, chunk.number), content)
+        content = save({"tokens": tokens, "lengths": lengths + 1}, metadata=about)
+        write_atomically(part_path(self.folder, chunk.number), content)
         return part
 
 

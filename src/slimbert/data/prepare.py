@@ -19,11 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_atomically
 from ..errors import InputError
 from .chunks import Chunks
 from .files import HUB, expand
 from .packing import pack
-from .parts import Part, PartMaker, Workers, made_before, space_errors, token_type, write_whole
+from .parts import Part, PartMaker, Workers, made_before, space_errors, token_type
 from .shards import FORMAT, VERSION, check_files, manifest_hash, read_manifest
 from .tokenizer import TextTokenizer
 
@@ -31,7 +32,7 @@ _OTHER = "choose another --out or delete this folder"
 
 
 @dataclass(frozen=True)
-class Progress:
+class Tally:
     """How far `prepare` is."""
 
     documents: int
@@ -70,7 +71,7 @@ def prepare(
     text_column: str | None = None,
     workers: int | None = None,
     seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Tally], None] | None = None,
 ) -> Report:
     """Write the shards of all documents into the folder `out`.
 
@@ -188,7 +189,7 @@ class _Job:
         self.documents = self.tokens = self.fresh_tokens = 0
         self.began = time.perf_counter()
 
-    def tokenize(self, workers: int, progress: Callable[[Progress], None] | None) -> None:
+    def tokenize(self, workers: int, progress: Callable[[Tally], None] | None) -> None:
         """Make the parts that are missing: a single one here, several in worker processes."""
         pending: deque[Part | Future[Part]] = deque()
         chunks = iter(self.chunks)
@@ -216,9 +217,9 @@ class _Job:
         """Everything that a later start needs to know is written before the first part."""
         self.folder.mkdir(exist_ok=True)
         self.tokenizer.save(self.out / "tokenizer")
-        write_whole(self.folder / "asked.json", json.dumps(self.asked).encode())
+        write_atomically(self.folder / "asked.json", json.dumps(self.asked).encode())
 
-    def _settle(self, one: Part | Future[Part], progress: Callable[[Progress], None] | None) -> None:
+    def _settle(self, one: Part | Future[Part], progress: Callable[[Tally], None] | None) -> None:
         part = one if isinstance(one, Part) else one.result()
         self.parts.append(part)
         self.documents += part.documents
@@ -226,7 +227,7 @@ class _Job:
         self.fresh_tokens += 0 if isinstance(one, Part) else part.tokens
         if progress:
             seconds = time.perf_counter() - self.began
-            progress(Progress(self.documents, self.tokens, self.chunks.files, len(self.chunks.sources), seconds))
+            progress(Tally(self.documents, self.tokens, self.chunks.files, len(self.chunks.sources), seconds))
 
     def finish(self) -> Report:
         """Pack the parts, then the manifest, then the parts go."""
@@ -285,8 +286,5 @@ class _Job:
         manifest["sha256"] = manifest_hash(manifest)
         if report.skipped:
             os.replace(self.folder / "skipped.txt", self.out / "skipped.txt")
-        write_whole(self.out / "manifest.json", json.dumps(manifest, indent=1).encode())
-        folder = os.open(self.out, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        write_atomically(self.out / "manifest.json", json.dumps(manifest, indent=1).encode())
         shutil.rmtree(self.folder)

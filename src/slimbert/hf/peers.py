@@ -141,7 +141,7 @@ class Examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetuned:
+class PlainRun:
     """predictions [N] in the order of the test examples; seconds of training and predicting; real tokens trained on."""
 
     predictions: np.ndarray
@@ -165,7 +165,7 @@ def finetune(
     pad_id: int = 0,
     device: str = "cpu",
     seed: int = 0,
-) -> Finetuned:
+) -> PlainRun:
     """Fine-tune the transformers model in `folder` on `train`, predict `test`; every loop as plain as can be.
 
     batches: per epoch a list of index arrays, so that both sides of a comparison see the same length-sorted batches.
@@ -198,7 +198,7 @@ def finetune(
             index = order[at : at + batch_size]
             logits = model(**_collate(test, index, pad_id=pad_id, device=device)).logits  # [B, C]
             predictions[index] = logits.argmax(-1).cpu().numpy()
-    return Finetuned(
+    return PlainRun(
         predictions=predictions,
         train_seconds=trained - start,
         test_seconds=time.perf_counter() - trained,

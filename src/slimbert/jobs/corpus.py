@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.prepare import Progress as Now
-from ..data.prepare import Report
+from ..data.prepare import Report, Tally
 from ..data.prepare import prepare as write_shards
 from ..data.readers import documents
 from ..data.tokenizer import TextTokenizer
@@ -74,7 +73,7 @@ def prepare(
     """Write packed token shards of `corpus` to `out`; goes on where an interrupted one was."""
     with Progress(None, unit="document", enabled=not quiet) as progress:
 
-        def told(now: Now) -> None:
+        def told(now: Tally) -> None:
             speed = now.tokens / max(now.seconds, 1e-9)
             progress.update(
                 now.documents, tokens=now.tokens, tokens_per_second=speed, file=f"{now.files}/{now.of_files}"

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ..data.masking import MaskedLm as Masking
+from ..data.masking import Masking
 from ..data.sampler import Sampler
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer

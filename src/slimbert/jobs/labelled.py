@@ -12,7 +12,7 @@ from ..data.tokenizer import TextTokenizer
 from .predict import collate
 
 
-class Rows(NamedTuple):
+class TokenRows(NamedTuple):
     """The token rows of one split: ids and, for pairs, token types, one array per row; labels [N]."""
 
     ids: list[Any]
@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 class Labelled:
     """All splits of a task as token rows, renumbered to the tokens that occur.
 
-    used: [U] the ids that occur, rising; splits: name -> Rows with places in `used` for ids; cut_share: of the training
+    used: [U] the ids that occur, rising; splits: name -> TokenRows with places in `used` for ids; cut_share: of the training
     texts, those longer than `max_len` tokens.
     """
 
@@ -40,7 +40,7 @@ class Labelled:
         place[occurring] = np.arange(len(occurring))
         self.used = torch.from_numpy(occurring.astype(np.int64))
         self.pad = int(place[pad_id])
-        self.splits: Mapping[str, Rows] = {
+        self.splits: Mapping[str, TokenRows] = {
             name: rows._replace(ids=[place[row] for row in rows.ids]) for name, rows in found.items()
         }
 
@@ -51,13 +51,13 @@ class Labelled:
         batch = collate([rows.ids[i] for i in index], types, self.pad, device)
         return batch | {"labels": torch.from_numpy(rows.labels[index]).to(device)}
 
-    def _rows(self, split: Split) -> Rows:
+    def _rows(self, split: Split) -> TokenRows:
         if self.task.kind == "pair":
             ids, types = self.tokenizer.encode_pairs(cast(Any, split.texts), self.max_len)
-            return Rows(ids, types, split.labels)
-        return Rows(self.tokenizer.encode(cast(Any, split.texts), self.max_len), None, split.labels)
+            return TokenRows(ids, types, split.labels)
+        return TokenRows(self.tokenizer.encode(cast(Any, split.texts), self.max_len), None, split.labels)
 
-    def _cut_share(self, rows: Rows) -> float:
+    def _cut_share(self, rows: TokenRows) -> float:
         full = [i for i, row in enumerate(rows.ids) if len(row) >= self.max_len]
         counts = self.tokenizer.count(cast(Any, [self.task.train.texts[i] for i in full])) if full else np.zeros(0)
         return float((counts > self.max_len).sum()) / len(rows.ids)

@@ -14,9 +14,8 @@ from typing import Any, Self
 
 import yaml
 
-from slimbert.errors import InputError
-
 from ..atomic import write_atomically, write_error
+from ..errors import InputError
 from .environment import environment
 
 METRICS, RECIPE, ENVIRONMENT, CURVE = "metrics.jsonl", "recipe.yaml", "environment.json", "loss.png"

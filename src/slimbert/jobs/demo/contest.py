@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.metrics import Seeds, over_seeds
-from ..data.tasks import Task, fingerprint
-from ..model.folder import load_config
-from ..model.model import skeleton
-from .baselines import Baseline, majority, tfidf
-from .finetune import finetune
+from ...data.metrics import Seeds, over_seeds
+from ...data.tasks import Task, fingerprint
+from ...model.folder import load_config
+from ...model.model import skeleton
+from ..baselines import Baseline, majority, tfidf
+from ..finetune import finetune
 
 
 class Entrant(NamedTuple):

@@ -13,22 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.builtin import library_task
-from ..data.docstrings import collect
-from ..data.tasks import Task
-from ..data.tokenizer import TextTokenizer
-from ..errors import Interrupted
-from ..model import fresh, save_model
-from ..model.folder import load_config
-from ..train.progress import Progress
-from .corpus import prepare, train_tokenizer
-from .demo_contest import Contender, Entrant, contest, deal, verdict
-from .demo_folder import clear, packaged_minilm, write_corpus, write_task
-from .demo_plan import Size, recipe, settings
-from .demo_report import words, write_report
-from .models import convert
-from .predict import Filled, Prediction, load
-from .pretrain import Pretrained, pretrain
+from ...data.builtin import library_task
+from ...data.docstrings import collect
+from ...data.tasks import Task
+from ...data.tokenizer import TextTokenizer
+from ...errors import Interrupted
+from ...model import fresh, save_model
+from ...model.folder import load_config
+from ...train.progress import Progress
+from ..corpus import prepare, train_tokenizer
+from ..models import convert
+from ..predict import Filled, Prediction, load
+from ..pretrain import Pretrained, pretrain
+from .contest import Contender, Entrant, contest, deal, verdict
+from .folder import clear, packaged_minilm, write_corpus, write_task
+from .plan import Size, recipe, settings
+from .report import words, write_report
 
 MASKED = (
     "If [MASK], return a copy.",

@@ -10,14 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..atomic import write_atomically
-from ..train.curve import FAINT, INK, TRAIN, VALID, smoothed
-from ..train.progress import clock
-from ..train.run import RunFolder
-from .demo_contest import Contender
+from ...atomic import write_atomically
+from ...train.curve import FAINT, INK, TRAIN, VALID, smoothed
+from ...train.progress import clock
+from ...train.run import RunFolder
+from .contest import Contender
 
 if TYPE_CHECKING:
-    from .demo import Demo
+    from .run import Demo
 
 QUIET, OURS = "#9e9e9e", "#2166ac"  # bars: of what was there before, and of the encoder that the demo trained
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
-from ..atomic import write_atomically
-from ..data.tasks import Task
-from ..errors import InputError
+from ... import __version__
+from ...atomic import write_atomically
+from ...data.tasks import Task
+from ...errors import InputError
 
 NEIGHBOURS = 8  # docstrings: single ones shuffled cost the labels much of what pretraining gave, see docs/demo.md
 MARKER = "demo.json"  # says that a folder is a demo's, so that the next one may replace it
