@@ -180,11 +180,9 @@ BROKEN = {
     "empty text in column 'text'": {"text": [*texts(19), "  "], "label": [0, 1] * 10},
     "no label in column 'label'": {"text": texts(20), "label": [0, 1] * 9 + [0, None]},
     "no row has a label": {"text": texts(20), "label": [None] * 20},
-    "scores, not classes": {"text": texts(20), "label": [i / 7 for i in range(20)]},
     "texts or numbers, not classes": {"text": texts(20), "label": list(range(20))},
     "no label column found": {"text": texts(20), "other": texts(20)},
     "no text column among": {"number": list(range(20)), "label": [0, 1] * 10},
-    "not one label a row": {"text": texts(20), "label": [[0], [1]] * 10},
     "too few to split": {"text": texts(4), "label": [0, 1] * 2},
     "no row in it": {"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())},
 }
@@ -346,6 +344,7 @@ def test_any_labels_give_a_task_or_one_clear_error(tmp_path, column, damage):
         ("ag_news", "classification", ("text",), (8881, 1110, 7600)),
         ("cola", "classification", ("sentence",), (7601, 950, 1043)),
         ("amazon_polarity_md", "classification", ("content",), (4717, 586, 572)),
+        ("stsb", "regression", ("sentence1", "sentence2"), (5749, 1500, 1379)),
         ("product_match/abt_buy", "pair", ("text_left", "text_right"), (5743, 1916, 1916)),
     ],
 )
@@ -359,7 +358,6 @@ def test_real_corpora_are_understood(data_folder, name, kind, columns, sizes):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("stsb", "scores, not classes"),
         ("wiki_en", "no label column"),
         ("conll2003", "no label column"),
         ("squad", "no l"),
