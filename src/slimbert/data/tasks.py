@@ -73,7 +73,7 @@ def load_task(
     InputError: nothing there, a column missing, no row, one class only, a row without text or label, a label that train
     does not have, scores instead of classes, too few rows to split.
     """
-    parts = {name: _rows(files) for name, files in _find(Path(path)).items()}
+    parts = {name: _rows(files) for name, files in find_splits(Path(path)).items()}
     first = parts.get("train") or next(iter(parts.values()))
     shared = set.intersection(*(set(rows.columns) for rows in parts.values()))
     columns = choose(first, shared=shared, texts=text_columns, label=label_column)
@@ -101,7 +101,7 @@ def load_split(
     path: str | Path, *, labels: Sequence[str], text_columns: Sequence[str], label_column: str, split: str = "test"
 ) -> Split:
     """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder. labels: the model's own."""
-    found = _find(Path(path))
+    found = find_splits(Path(path))
     if Path(path).is_dir() and split not in found:
         raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
     rows = _rows(found.get(split) or next(iter(found.values())))
@@ -132,7 +132,7 @@ def fingerprint(labels: Sequence[str], *splits: Split | None) -> str:
 _NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
-def _find(path: Path) -> dict[str, list[Path]]:
+def find_splits(path: Path) -> dict[str, list[Path]]:
     """Split -> files, in a folder also those in several pieces (train-00000-of-00002.parquet); "all" for one file."""
     if not path.is_dir():
         return {"all": [path]}
@@ -159,13 +159,13 @@ def _rows(files: Iterable[Path]) -> Rows:
 
 def _labels(rows: Rows, column: str, notes: list[str], split: str) -> list[str | None]:
     """The label of each row; None for all or for a few where the data says -1 for unlabelled."""
-    named = read_labels(rows, column, names=_names(rows, column))
+    named = read_labels(rows, column, names=class_names(rows, column))
     there = set(named) - {None}
     missing = named.count("-1")
     whole = {str(number) for number in range(len(there) - 1)}
     if there == {"-1"} or (len(whole) > 1 and there == whole | {"-1"} and missing < RARE * len(named)):
         named = [None if label == "-1" else label for label in named]
-    elif None in named and there and _names(rows, column) is None:
+    elif None in named and there and class_names(rows, column) is None:
         number = named.index(None)
         raise InputError(rows.place(number), f"no label in column {column!r}", "fill in or remove this row")
     if there and 0 < (count := named.count(None)) < len(named):
@@ -173,7 +173,7 @@ def _labels(rows: Rows, column: str, notes: list[str], split: str) -> list[str |
     return named
 
 
-def _names(rows: Rows, column: str) -> list[str] | None:
+def class_names(rows: Rows, column: str) -> list[str] | None:
     """The class names that a Hugging Face data set wrote into its parquet file."""
     raw = (rows.table.schema.metadata or {}).get(b"huggingface")
     try:
@@ -205,7 +205,7 @@ def _classes(rows: Rows, column: str, named: Sequence[str | None]) -> tuple[str,
             f"column {column!r} has {len(there)} different values in {len(named)} rows: texts or numbers, not classes"
         )
         raise InputError(rows.name, problem, "choose another with --label-column")
-    if names := _names(rows, column):
+    if names := class_names(rows, column):
         return tuple(name for name in names if name in there)
     numbers = all(re.fullmatch(r"-?\d+", name) for name in there)
     return tuple(sorted(there, key=(lambda name: (int(name), name)) if numbers else None))
