@@ -1,4 +1,4 @@
-"""Scores of rankings, as ranx counts them: recall@k, reciprocal rank and nDCG with binary relevance, means over queries.
+"""Scores of rankings, as ranx counts them: recall@k, reciprocal rank, nDCG with binary relevance; means over queries.
 
 ranked: for each query the ids found, the best first, each once; relevant: for each query the ids that are right, at
 least one.
