@@ -71,27 +71,30 @@ class Passages:
                 yield from self._of(document, long=count > self.max_len)
 
     def _of(self, document: Document, *, long: bool) -> Iterator[Passage]:
-        texts = windows(document.text, self.tokenizer, self.max_len) if long and self.windows else [document.text]
-        for part, text in enumerate(texts, 1):
-            yield Passage(document, part if len(texts) > 1 else 0, text)
+        if not (long and self.windows):
+            yield Passage(document, 0, document.text)
+            return
+        for part, (begin, end) in enumerate(windows(document.text, self.tokenizer, self.max_len), 1):
+            yield Passage(document, part, document.text[begin:end])
 
 
-def windows(text: str, tokenizer: TextTokenizer, max_len: int) -> list[str]:
-    """The text in overlapping pieces of at most `max_len` tokens, special ones included, cut between words.
+def windows(text: str, tokenizer: TextTokenizer, max_len: int) -> list[tuple[int, int]]:
+    """Where overlapping pieces of the text begin and end (in characters), cut between words.
 
-    Only a word longer than a window is cut inside; encoded alone, such a piece may come out longer by some tokens.
+    Each has at most `max_len` tokens, special ones included. Only a word longer than a window is cut inside; encoded
+    alone, such a piece may come out longer by some tokens.
     """
     room = max(1, max_len - len(tokenizer.encode([""], max_len)[0]))
     encoded = tokenizer.inner.encode(text, add_special_tokens=False)
     words, places = encoded.word_ids, encoded.offsets
     begins = [i for i in range(len(words)) if i == 0 or words[i] != words[i - 1]]
-    pieces: list[str] = []
+    pieces: list[tuple[int, int]] = []
     start = 0
     while True:
         end = min(start + room, len(words))
         if end < len(words):
             end = _last(begins, end, above=start) or end
-        pieces.append(text[places[start][0] : places[end - 1][1]])
+        pieces.append((places[start][0], places[end - 1][1]))
         if end == len(words):
             return pieces
         start = _last(begins, end - room // OVERLAP, above=start) or end
