@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..columns import LABELS, MOST_SCORES, Columns, Rows, Texts, read_texts
+from ..columns import LABELS, MOST_SCORES, Columns, Texts, read_texts
 from ..conll import is_conll
 from ..files import SUFFIXES, form, lines
+from ..rows import Table, read_table, table_of
 from ..splits import same_texts, stratified
 from ..squad import is_squad
-from ..tagging import SPANS, WORDS
+from ..tagging import SPANS, TAGS, WORDS
 from .classes import Classes
 from .label_sets import LabelSets, is_list
 from .named import NAMED
@@ -159,12 +159,13 @@ def _guessed(files: dict[str, list[Path]], texts: Sequence[str] | None, label: s
         return Tags(), "a word a line"
     if is_squad(file):
         return Spans(), "the form of SQuAD"
+    table = _python_values(file)
+    if table is not None and _are_tags(table, texts, label):
+        return Tags(), "a tag for every word, or spans of texts"
     rows = open_table([file])
     names = {name.strip().lower() for name in rows.columns}
     if {"question", "context"} <= names and names & {"answers", "answer", "answer_text"} and label is None:
         return Spans(), "questions, contexts and answers"
-    if _are_tags(rows, texts, label):
-        return Tags(), "a tag for every word, or spans of texts"
     if label is None and not names & set(LABELS) and looks_paired(rows.columns):
         return Pairs(), "texts that belong together, and no label"
     columns = Classes().choose(rows, shared=set(rows.columns), texts=texts, label=label)
@@ -175,16 +176,22 @@ def _guessed(files: dict[str, list[Path]], texts: Sequence[str] | None, label: s
     return Classes(), f"{'two text columns' if len(columns.texts) == 2 else 'one text column'}, one label a row"
 
 
-def _are_tags(rows: Rows, texts: Sequence[str] | None, label: str | None) -> bool:
+def _python_values(file: Path) -> Table | None:
+    """The rows of a file that may hold lists; None where no column does."""
+    if form(file) in (".json", ".jsonl"):
+        return read_table(file)
+    rows = open_table([file])
+    return table_of(rows) if any(is_list(kind) for kind in rows.table.schema.types) else None
+
+
+def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> bool:
     """Lists of words beside a list of tags, or texts beside a list of spans."""
-    kinds = {name: rows.table.schema.field(name).type for name in rows.columns if rows.columns.count(name) == 1}
-    lists = {name for name, kind in kinds.items() if is_list(kind)}
-    words = {name for name in lists if name.strip().lower() in WORDS} if texts is None else lists & set(texts)
-    marked = lists - words if label is None else lists & {label}
-    if words and marked:
-        return True
-    spans = {name for name in marked if name.strip().lower() in SPANS or label is not None}
-    return any(pa.types.is_struct(kinds[name].value_type) or is_list(kinds[name].value_type) for name in spans)
+    words = texts[0] if texts else table.named(WORDS, of="list")
+    if words is not None and table.holds(words) == "list":
+        return (label or table.named(TAGS, of="list", other_than=words)) is not None
+    spans = label or table.named(SPANS, of="list")
+    lists = (record[spans] for _, record in table.records if isinstance(record.get(spans), list) and record[spans])
+    return spans is not None and isinstance(next(lists, [None])[0], list | dict)
 
 
 def _labelled(parts: dict[str, Any], values: dict[str, list[Any]], notes: list[str]) -> list[str]:
