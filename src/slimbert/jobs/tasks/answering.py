@@ -6,11 +6,10 @@ withheld if no answer scores better by more than a threshold, chosen on validati
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from ...config import HeadConfig
 from ...data.contexts import PairWindow, encode_with_offsets
@@ -21,10 +20,12 @@ from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import SpanConfig
 from ...train.supervised import Judge, span
-from ..baselines import Baseline, whole_sentences
 from ..settings import Settings
 from .features import Column, Features
 from .kind import Description, Error, Outputs
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 OVERLAP = 0.33  # of max_len, shared by neighbouring windows: 128 of 384 in the code of Devlin et al.
 
@@ -115,7 +116,9 @@ class Answering:
             if rows.f1[row] < 1
         ]
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import whole_sentences  # scikit-learn takes a second to load
+
         return [whole_sentences(task)]
 
     def _windows(self, texts: Sequence[Any]) -> list[PairWindow]:
@@ -134,7 +137,7 @@ class Answering:
             starts, ends = [one[:, 0] for one in scores], [one[:, 1] for one in scores]
             best = answer_of(_question(text).context, parts, starts, ends)
             inside = [part.context_mask | (np.arange(len(part.ids)) == 0) for part in parts]
-            total = sum(logsumexp(np.concatenate([own[m] for own, m in zip(one, inside)])) for one in (starts, ends))
+            total = sum(_log_sum([own[m] for own, m in zip(one, inside, strict=True)]) for one in (starts, ends))
             made.append((best, float(np.exp(best.score - total))))
         return made
 
@@ -162,3 +165,9 @@ def _nulls(found: Sequence[tuple[Answer, float]]) -> NDArray[np.float64]:
 
 def _texts(labels: Sequence[Sequence[tuple[str, int]]]) -> list[list[str]]:
     return [[text for text, _ in answers] for answers in labels]
+
+
+def _log_sum(scores: Sequence[NDArray[np.float64]]) -> float:
+    """log of the sum of exp over all of them."""
+    whole = np.concatenate(scores)
+    return float(whole.max() + np.log(np.exp(whole - whole.max()).sum()))

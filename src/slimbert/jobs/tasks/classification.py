@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from ...data.metrics import f1, matthews, score
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, one_class
-from ..baselines import Baseline, baselines
 from ..settings import Settings
 from .features import Column, Features, Ints
 from .kind import Description, Error, Outputs
 from .sequences import cut_share, rows_of, sequence_head
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 
 class Prediction(NamedTuple):
@@ -85,7 +87,9 @@ class Classification:
                 found.append(Error(text, self.labels[label], self.labels[best], float(shares[best] - shares[label])))
         return sorted(found, key=lambda error: -error.wrongness)
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import baselines  # scikit-learn takes a second to load
+
         return baselines(task)
 
     def _answer(self, text: Any, shares: Any) -> Prediction:

@@ -7,7 +7,7 @@ are encoded in chunks, and for the backward pass each chunk is computed again (a
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ from ...data.tokenizer import TextTokenizer
 from ...model.heads import EmbedConfig
 from ...train.contrast import in_batch, scored
 from ...train.supervised import Judge
-from ..baselines import Baseline, tfidf_cosine
 from ..settings import Settings
 from .features import Column, Features
 from .kind import Description, Error, Outputs
 from .sequences import cut_share
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 TOP = 10  # places of the ranking that count
 
@@ -98,7 +100,9 @@ class Embedding:
             if ranks[i] > 1
         ]
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import tfidf_cosine  # scikit-learn takes a second to load
+
         return [tfidf_cosine(task, score=self._scored)]
 
     def _scored(self, split: Split, vectors: Outputs) -> dict[str, float]:

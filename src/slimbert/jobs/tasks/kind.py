@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,11 @@ from ...config import HeadConfig
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge
-from ..baselines import Baseline
 from ..settings import Settings
 from .features import Features
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 Outputs = Sequence[NDArray[np.float32]]  # what the model says of each unit of the features
 
@@ -96,5 +98,5 @@ class Kind(Protocol):
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         """The texts that were answered wrong, the worst first."""
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
         """What needs no encoder, on the same rows as the printed score."""

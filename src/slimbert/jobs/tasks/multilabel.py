@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from ...data.metrics import label_scores, thresholds
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, each_label
-from ..baselines import Baseline, frequent_labels, tfidf_labels
 from ..settings import Settings
 from .features import Column, Features
 from .kind import Description, Error, Outputs
 from .sequences import cut_share, rows_of, sequence_head
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 
 class Labels(NamedTuple):
@@ -95,7 +97,9 @@ class MultiLabel:
             if off[row] > 0
         ]
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import frequent_labels, tfidf_labels  # scikit-learn takes a second to load
+
         return [frequent_labels(task), tfidf_labels(task)]
 
     def _named(self, there: Any) -> list[str]:

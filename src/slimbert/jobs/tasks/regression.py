@@ -6,7 +6,7 @@ The head knows mean and deviation of the training labels, so that any unit is le
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,13 @@ from ...data.metrics import regression_scores
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, number
-from ..baselines import Baseline, mean_number, tfidf_ridge
 from ..settings import Settings
 from .features import Column, Features
 from .kind import Description, Error, Outputs
 from .sequences import cut_share, rows_of, sequence_head
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 
 class Estimate(NamedTuple):
@@ -79,7 +81,9 @@ class Regression:
             for row in np.argsort(-off, kind="stable")
         ]
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import mean_number, tfidf_ridge  # scikit-learn takes a second to load
+
         return [mean_number(task), tfidf_ridge(task)]
 
 

@@ -7,7 +7,7 @@ tags is the answer.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import TokenConfig
 from ...train.supervised import IGNORED, Judge, tags
-from ..baselines import Baseline, frequent_tags
 from ..settings import Settings
 from .features import Column, Features
 from .kind import Description, Error, Outputs
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
 
 STRIDE = 16  # words that neighbouring windows share; ours, not tuned
 
@@ -106,7 +108,9 @@ class Tagging:
             if wrong[row]
         ]
 
-    def baselines(self, task: Task) -> list[Baseline]:
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import frequent_tags  # scikit-learn takes a second to load
+
         return [frequent_tags(task)]
 
     def _decoded(self, features: Features, outputs: Outputs) -> tuple[list[Any], list[Any]]:
