@@ -344,13 +344,16 @@ def test_any_labels_give_a_task_or_one_clear_error(tmp_path, column, damage):
         ("ag_news", "classification", ("text",), (8881, 1110, 7600)),
         ("cola", "classification", ("sentence",), (7601, 950, 1043)),
         ("amazon_polarity_md", "classification", ("content",), (4717, 586, 572)),
+        ("conll2003", "ner", ("tokens",), (12637, 1404, 3250)),
+        ("squad", "qa", ("question", "context"), (85599, 2000, 10570)),
         ("stsb", "regression", ("sentence1", "sentence2"), (5749, 1500, 1379)),
         ("product_match/abt_buy", "pair", ("text_left", "text_right"), (5743, 1916, 1916)),
     ],
 )
 def test_real_corpora_are_understood(data_folder, name, kind, columns, sizes):
     task = load_task(data_folder / name)
-    assert (task.kind, task.text_columns, task.label_column) == (kind, columns, "label")
+    label = {"ner": "ner_tags", "qa": "answers"}.get(kind, "label")
+    assert (task.kind, task.text_columns, task.label_column) == (kind, columns, label)
     assert (len(task.train), len(task.validation), len(task.test)) == sizes
 
 
@@ -359,10 +362,8 @@ def test_real_corpora_are_understood(data_folder, name, kind, columns, sizes):
     ("name", "problem"),
     [
         ("wiki_en", "no label column"),
-        ("conll2003", "no label column"),
-        ("squad", "no l"),
     ],
 )
-def test_real_corpora_of_other_tasks_are_refused(data_folder, name, problem):
+def test_real_corpora_without_labels_are_refused(data_folder, name, problem):
     with pytest.raises(InputError, match=problem):
         load_task(data_folder / name)

@@ -76,15 +76,15 @@ def test_numbers_are_learnt_in_their_own_unit(encoder: Path, tmp_path: Path):
     assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
     ids = torch.from_numpy(run.tokenizer.encode([" ".join(GOOD)], 64)[0]).long()[None]
     out = model(ids, labels=torch.tensor([1000.0]))
-    assert float(out.logits) == pytest.approx(best.value, rel=1e-5)
-    assert float(out.loss) == pytest.approx((best.value - 1000) ** 2, rel=1e-3)
+    assert float(out.logits.detach()) == pytest.approx(best.value, rel=1e-5)
+    assert float(out.loss.detach()) == pytest.approx((best.value - 1000) ** 2, rel=1e-3)
 
 
 def test_several_labels_are_learnt_with_thresholds(encoder: Path, tmp_path: Path):
     texts, good, bad = sentences(300)
     sets = [["good"] * (g > 0) + ["bad"] * (b > 0) for g, b in zip(good, bad)]
     data = write(tmp_path / "a.parquet", text=texts, labels=sets)
-    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=1e-3",), **HERE)
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "min_updates=250"), **HERE)
     assert (made.kind, made.labels) == ("multilabel", ("bad", "good"))
     assert made.test is not None
     assert made.test["micro_f1"] > 0.9
@@ -93,7 +93,7 @@ def test_several_labels_are_learnt_with_thresholds(encoder: Path, tmp_path: Path
     assert said["problem_type"] == "multi_label_classification"
     assert len(said["task"]["thresholds"]) == 2
     run = load(tmp_path / "run")
-    both, none = run.predict([f"{GOOD[0]} {BAD[1]} {GOOD[2]}", " ".join(NEITHER[:4])])
+    both, none = run.predict([f"{GOOD[0]} {BAD[1]} {GOOD[2]}", " ".join(NEITHER[:3])])
     assert (sorted(both.labels), none.labels) == (["bad", "good"], [])
     scored = evaluate(tmp_path / "run", data)
     assert [one.label for one in scored.labels] == ["bad", "good"]
@@ -101,7 +101,7 @@ def test_several_labels_are_learnt_with_thresholds(encoder: Path, tmp_path: Path
     model = slimbert.hf.SlimbertForSequenceClassification.from_pretrained(tmp_path / "run")
     ids = torch.from_numpy(run.tokenizer.encode([both.text], 64)[0]).long()[None]
     out = model(ids, labels=torch.tensor([[1, 1]]))
-    assert torch.sigmoid(out.logits)[0].tolist() == pytest.approx(list(both.scores.values()), abs=1e-5)
+    assert torch.sigmoid(out.logits.detach())[0].tolist() == pytest.approx(list(both.scores.values()), abs=1e-5)
     assert torch.isfinite(out.loss)
 
 
@@ -142,7 +142,7 @@ def test_long_texts_are_read_whole(encoder: Path, tmp_path: Path):
         labels.append(["bad", "good"][i % 2])
     data = write(tmp_path / "a.parquet", text=texts, label=labels)
     settings = ("max_len=24", "lr=1e-3", "min_updates=120")
-    cut = finetune(encoder, data, out=tmp_path / "cut", settings=(*settings, "windows=no"), **ALONE)
+    cut = finetune(encoder, data, out=tmp_path / "cut", settings=(*settings, "windows=cut"), **ALONE)
     whole = finetune(encoder, data, out=tmp_path / "whole", settings=settings, **ALONE)
     assert cut.cut_share == whole.cut_share == 1.0
     assert cut.test is not None and whole.test is not None
@@ -174,7 +174,7 @@ def test_pairs_are_cut_and_said_so(encoder: Path, tmp_path: Path):
     quick = ("max_len=16", "min_updates=2", "epochs=1", "evaluations=1")
     made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **ALONE)
     assert made.cut_share == 1.0
-    assert load(tmp_path / "run").task.windows == "no"
+    assert load(tmp_path / "run").task.windows == "cut"
 
 
 def test_rows_of_a_text_stay_together():

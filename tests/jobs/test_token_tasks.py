@@ -46,8 +46,8 @@ def sentences(count: int, *, seed: int = 0, words: int = 7) -> tuple[list[list[s
         while len(row) < words:
             kind = draw.choice(["none", "none", "place", "person"])
             if kind == "place":
-                row += [draw.choice(GOOD), draw.choice(GOOD)]
-                marks += ["B-LOC", "I-LOC"]
+                row += [draw.choice(GOOD), draw.choice(GOOD), draw.choice(NEITHER)]
+                marks += ["B-LOC", "I-LOC", "O"]
             elif kind == "person":
                 row.append(draw.choice(BAD))
                 marks.append("B-PER")
@@ -71,7 +71,7 @@ def entities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tagger(encoder: Path, entities: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("tagger") / "run"
-    made = finetune(encoder, entities, out=run, settings=("lr=2e-3",), **HERE)
+    made = finetune(encoder, entities, out=run, settings=("lr=2e-3", "min_updates=300"), **HERE)
     assert (made.kind, made.metric, made.labels) == ("ner", "f1", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"))
     assert made.test is not None
     assert made.test["f1"] > 0.95

@@ -107,7 +107,7 @@ class _Run:
         self.rows = Labelled(task, self.kind, tokenizer)
         small = with_tokens(self.whole, self.rows.used)
         choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
-        self.windows: Any = "mean" if self.kind.description.windows == "no" else self.kind.description.windows
+        self.windows: Any = "mean" if self.kind.description.windows == "cut" else self.kind.description.windows
         judge = self.kind.judge(task.train, settings)
         self.objective = Supervised(small, judge, windows=self.windows, chunk=settings.chunk).to(
             self.accelerator.device
@@ -285,7 +285,7 @@ class _Run:
         max_len, windows = self.kind.description.max_len, self.kind.description.windows
         if self.kind.reads_whole:
             return f"what is longer than {max_len} tokens is read in overlapping windows"
-        done = "were cut" if windows == "no" else f"are read in overlapping windows ({windows} of their answers)"
+        done = "were cut" if windows == "cut" else f"are read in overlapping windows ({windows} of their answers)"
         return f"{self.cut_share:.1%} of the training texts are longer than {max_len} tokens and {done}"
 
     def _say(self, *messages: str) -> None:

@@ -77,7 +77,7 @@ class Predictor:
     def outputs(self, features: Features) -> list[Any]:
         """What the model says of each unit."""
         out: list[Any] = [None] * len(features)
-        windows: Any = "mean" if self.task.windows == "no" else self.task.windows
+        windows: Any = "mean" if self.task.windows == "cut" else self.task.windows
         for index, _, answers in answered(
             self.model,
             features,

@@ -13,7 +13,7 @@ class Settings:
     """`lr` None: by the encoder's width. `epochs` is raised until `min_updates` are made.
 
     `temperature`, `widths`, `chunk`: of vectors, see train/contrast.py; a batch is encoded `chunk` rows at a time.
-    `windows`: what becomes of texts longer than `max_len`: cut (no), or read in overlapping windows whose answers are
+    `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
     cut. `class_weights` balanced: each class counts as much as any other.
     """
@@ -26,7 +26,7 @@ class Settings:
     weight_decay: float = 0.01
     dropout: float = 0.1
     max_len: int = 256
-    windows: Literal["auto", "no", "mean", "max"] = "auto"
+    windows: Literal["auto", "cut", "mean", "max"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"
     temperature: float = 0.05
     widths: tuple[int, ...] = ()

@@ -73,7 +73,7 @@ def _vectors(model: Model, encode: Encode, batch: Batch, chunk: int | None) -> T
         some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
         return model.answer(encode(None, with_first_row(model, some)).state).float()
 
-    parts = order.split(chunk or len(order))
+    parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
     again = len(parts) > 1 and torch.is_grad_enabled()
     found = torch.cat([checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts])
     return found[order.argsort()[batch["texts"].clamp(min=0)]]

@@ -190,8 +190,10 @@ def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> b
     if words is not None and table.holds(words) == "list":
         return (label or table.named(TAGS, of="list", other_than=words)) is not None
     spans = label or table.named(SPANS, of="list")
+    if spans is None:
+        return False
     lists = (record[spans] for _, record in table.records if isinstance(record.get(spans), list) and record[spans])
-    return spans is not None and isinstance(next(lists, [None])[0], list | dict)
+    return isinstance(next(lists, [None])[0], list | dict)
 
 
 def _labelled(parts: dict[str, Any], values: dict[str, list[Any]], notes: list[str]) -> list[str]:

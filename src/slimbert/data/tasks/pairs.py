@@ -16,10 +16,13 @@ from .numbers import Numbers
 from .tables import open_table
 from .task import Ints, Split
 
-NAMES = (
+TELLING = (  # names that mean it, where no label stands beside them
     *(("anchor", "positive", "negative"), ("query", "positive", "negative"), ("question", "positive", "negative")),
     *(("anchor", "positive"), ("query", "positive"), ("query", "passage"), ("query", "document"), ("query", "answer")),
-    *(("question", "answer"), ("question", "context"), ("question", "passage"), ("title", "body"), ("title", "text")),
+)
+NAMES = (  # names that are taken where vectors are asked for
+    *(*TELLING, ("question", "answer"), ("question", "context"), ("question", "passage")),
+    *(("title", "body"), ("title", "text"), *PAIRS),
 )
 UNSCORED = ""  # the label column of pairs without scores
 
@@ -87,12 +90,12 @@ class Pairs:
 
 def looks_paired(columns: Sequence[str]) -> bool:
     """Whether the names of the columns say that texts belong together, and none looks like a label."""
-    return _names(set(columns)) is not None
+    return _names(set(columns), TELLING) is not None
 
 
-def _names(columns: set[str]) -> tuple[str, ...] | None:
+def _names(columns: set[str], known: Sequence[tuple[str, ...]] = NAMES) -> tuple[str, ...] | None:
     by_name = {name.strip().lower(): name for name in sorted(columns, reverse=True)}
-    for names in (*NAMES, *PAIRS):
+    for names in known:
         if all(name in by_name for name in names):
             return tuple(by_name[name] for name in names)
     return None

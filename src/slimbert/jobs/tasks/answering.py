@@ -133,8 +133,8 @@ class Answering:
             windows[window.row].append((window, scores[: len(window.ids)].astype(np.float64)))
         made = []
         for row, text in enumerate(texts):
-            parts, scores = zip(*windows[row], strict=True)
-            starts, ends = [one[:, 0] for one in scores], [one[:, 1] for one in scores]
+            parts = [window for window, _ in windows[row]]
+            starts, ends = ([scores[:, side] for _, scores in windows[row]] for side in (0, 1))
             best = answer_of(_question(text).context, parts, starts, ends)
             inside = [part.context_mask | (np.arange(len(part.ids)) == 0) for part in parts]
             total = sum(_log_sum([own[m] for own, m in zip(one, inside, strict=True)]) for one in (starts, ends))
@@ -149,7 +149,7 @@ class Answering:
 
 
 def _question(text: Any) -> Question:
-    return text if isinstance(text, Question) else Question("", *text, ())
+    return text if isinstance(text, Question) else Question("", text[0], text[1], ())
 
 
 def _place(window: PairWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:

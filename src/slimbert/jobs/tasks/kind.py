@@ -34,14 +34,18 @@ class Description:
     max_len: int = 512
     metric: str = "accuracy"
     names: tuple[str, ...] = ()
-    windows: Literal["no", "mean", "max"] = "no"
+    windows: Literal["cut", "mean", "max"] = "cut"
     thresholds: tuple[float, ...] | None = None
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> "Description":
         """From config.json; what it lacks has its default."""
-        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        known: dict[str, Any] = {
+            name: tuple(data[name]) if isinstance(data[name], list) else data[name]
+            for name in cls.__dataclass_fields__
+            if name in data
+        }
+        return cls(**known)
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON."""

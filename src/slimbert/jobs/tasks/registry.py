@@ -1,6 +1,7 @@
 """The kinds of task by name."""
 
 from dataclasses import replace
+from typing import Any
 
 from ...data.tasks import Task
 from ...data.tokenizer import TextTokenizer
@@ -46,5 +47,5 @@ def kind_for(task: Task, tokenizer: TextTokenizer, settings: Settings, *, max_le
     made = kind_of(tokenizer, description, task.labels)
     share = made.cut_share(task.train.texts)
     whole = made.reads_whole or len(task.text_columns) == 2
-    windows = "no" if whole else chosen_windows(settings, share)
+    windows: Any = "cut" if whole else chosen_windows(settings, share)
     return kind_of(tokenizer, replace(description, windows=windows), task.labels), share

@@ -23,7 +23,7 @@ def rows_of(tokenizer: TextTokenizer, texts: Sequence[Any], description: Descrip
     if len(description.text_columns) == 2:
         ids, types = tokenizer.encode_pairs(cast(Sequence[tuple[str, str]], texts), description.max_len)
         return Features(ids, types, np.arange(len(ids)), together=True)
-    if description.windows == "no":
+    if description.windows == "cut":
         ids = tokenizer.encode(texts, description.max_len)
         return Features(ids, None, np.arange(len(ids)), together=True)
     each = [windows(row, description.max_len) for row in tokenizer.encode(texts, _longest(description.max_len))]
@@ -50,8 +50,8 @@ def cut_share(tokenizer: TextTokenizer, texts: Sequence[Any], max_len: int) -> f
 
 
 def chosen_windows(settings: Settings, cut_share: float) -> Any:
-    """no, mean or max; where the settings leave it open, by the share of texts that would be cut."""
-    return ("mean" if cut_share > CUT_SHARE else "no") if settings.windows == "auto" else settings.windows
+    """cut, mean or max; where the settings leave it open, by the share of texts that would be cut."""
+    return ("mean" if cut_share > CUT_SHARE else "cut") if settings.windows == "auto" else settings.windows
 
 
 def sequence_head(
