@@ -93,7 +93,8 @@ class SlimbertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """[N] the most probable class of each text, as it was given to `fit`."""
-        found: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        found: np.ndarray[Any, Any] = self.classes_[best]
         return found
 
     def save(self, folder: str | Path) -> None:
