@@ -133,7 +133,9 @@ def test_chunks_give_the_same_gradients(pattern: str, dropout: float):
         objective = Supervised(model, in_batch, chunk=chunk).train(dropout > 0)
         torch.manual_seed(1)
         loss = objective(batch).total
-        found.append((float(loss), torch.autograd.grad(loss, list(model.encoder.parameters()), allow_unused=True)))
+        found.append(
+            (float(loss.detach()), torch.autograd.grad(loss, list(model.encoder.parameters()), allow_unused=True))
+        )
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     for whole, parts in zip(found[0][1], found[1][1], strict=True):
         assert (whole is None) == (parts is None)

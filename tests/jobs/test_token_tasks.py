@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from slimbert.data.tagging import of_words
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 import slimbert.hf  # noqa: F401 (registers the classes)
 from jobs.small import BAD, GOOD, NEITHER
 from jobs.test_finetune import encoder_in
+from slimbert.data.tagging import of_words
 from slimbert.errors import InputError
 from slimbert.jobs.compare import compare
 from slimbert.jobs.evaluate import evaluate

@@ -26,7 +26,6 @@ from .entities import (
 from .labels import exact_share, label_counts, label_f1, label_scores, macro_label_f1, micro_label_f1, thresholds
 from .ranking import ndcg_at, ranking_scores, recall_at, reciprocal_rank_at
 from .regression import mae, pearson, regression_scores, rmse, spearman
-from .tags import tag_scores
 from .seeds import (
     Paired,
     Seeds,
@@ -38,6 +37,7 @@ from .seeds import (
     over_seeds,
     paired_bootstrap,
 )
+from .tags import tag_scores
 
 __all__ = [
     "AnswerRows",

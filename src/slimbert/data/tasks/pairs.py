@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ..columns import PAIRS, Columns, Rows, choose, read_texts
+from ..columns import LABELS, PAIRS, Columns, Rows, choose, read_texts
 from .numbers import Numbers
 from .tables import open_table
 from .task import Ints, Split
 
 TELLING = (  # names that mean it, where no label stands beside them
     *(("anchor", "positive", "negative"), ("query", "positive", "negative"), ("question", "positive", "negative")),
-    *(("anchor", "positive"), ("query", "positive"), ("query", "passage"), ("query", "document"), ("query", "answer")),
+    *(("anchor", "positive"), ("query", "positive"), ("query", "passage"), ("query", "document")),
 )
 NAMES = (  # names that are taken where vectors are asked for
-    *(*TELLING, ("question", "answer"), ("question", "context"), ("question", "passage")),
+    *(*TELLING, ("query", "answer"), ("question", "answer"), ("question", "context"), ("question", "passage")),
     *(("title", "body"), ("title", "text"), *PAIRS),
 )
 UNSCORED = ""  # the label column of pairs without scores
@@ -34,7 +34,9 @@ class Pairs:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
-        if label is not None or (texts is None and _names(shared) is None):
+        named = {name.strip().lower() for name in rows.columns if name not in (texts or ())}
+        scored = label is not None or named & (set(LABELS) - {"answer"})
+        if scored or (texts is None and _names(shared) is None):
             found = choose(rows, shared=shared, texts=texts, label=label)
             if len(found.texts) != 2:
                 raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
