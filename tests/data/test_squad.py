@@ -8,7 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from data.tongues import any_file
 from slimbert.data.columns import Rows
 from slimbert.data.squad import Question, read_questions, read_rows
 from slimbert.errors import InputError
@@ -104,6 +107,13 @@ def test_an_answer_that_stands_once_elsewhere_is_moved(tmp_path: Path, start: in
     )
 
 
+def test_blanks_at_the_ends_of_an_answer_do_not_count(tmp_path: Path) -> None:
+    rows = [{**flat()[1], "answers": {"text": [" to Ulm "], "answer_start": [13]}}]
+    found = read_questions(put(tmp_path / "a.jsonl", rows))
+    assert found.questions[0].answers == (("to Ulm", 14),)
+    assert len(found.notes) == 1
+
+
 def fails(path: Path, content: Any) -> str:
     with pytest.raises(InputError) as caught:
         read_questions(put(path, content))
@@ -157,6 +167,22 @@ def test_a_broken_row_is_named(tmp_path: Path, change: dict[str, Any], message: 
 )
 def test_broken_json_is_named(tmp_path: Path, content: Any, message: str) -> None:
     assert message in fails(tmp_path / "a.json", content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=any_file({**flat()[1], "is_impossible": False, "data": None}) | any_file(nested()),
+    name=st.sampled_from(["a.jsonl", "a.json"]),
+)
+def test_any_file_is_read_or_named(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    try:
+        found = read_questions(path)
+    except InputError as error:
+        assert error.place.startswith(str(path)) and error.remedy
+        return
+    assert all(one.context.startswith(text, start) for one in found.questions for text, start in one.answers)
 
 
 @pytest.mark.data

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from data.tongues import any_text
+from data.tongues import any_file, any_text
 from slimbert.data.columns import Rows
 from slimbert.data.conll import is_conll
 from slimbert.data.schemes import all_tags, spans_of, tags_of, to_iob2
@@ -235,6 +235,22 @@ def test_spans_of_any_text_come_back_from_its_tags(text: str, data: st.DataObjec
     for (a, b, name), (start, end, same) in zip(spans, back):
         assert name == same and a <= start <= end <= b
         assert not split_words(text[a:start]) and not split_words(text[end:b])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=any_file({"tokens": ["a"], "ner_tags": ["O"]}) | any_file({"text": "a b", "entities": [[0, 1, "X"]]}),
+    name=st.sampled_from(["a.jsonl", "a.json", "a.txt", "a.conll.gz"]),
+)
+def test_any_file_is_read_or_named(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
+    path = put(tmp_path_factory.getbasetemp() / name, gzip.compress(content) if name.endswith("gz") else content)
+    try:
+        found, _ = read_tagged(path)
+        made, _ = unify({"all": found})
+    except InputError as error:
+        assert error.place.startswith(str(path)) and error.remedy
+        return
+    assert len(made["all"]) == len(found) > 0
 
 
 # words

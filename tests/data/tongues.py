@@ -1,6 +1,7 @@
 """Texts of any script for property tests, and one small tokenizer of each kind."""
 
 import importlib.util
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -88,3 +89,17 @@ KINDS: dict[str, Callable[[], TextTokenizer]] = {
     "unigram": unigram,
     "bert": bert,
 }
+
+
+def any_json() -> st.SearchStrategy[object]:
+    """Values as a broken or strange file may hold them."""
+    plain = st.none() | st.booleans() | st.integers(-2, 9) | st.floats(allow_nan=False) | st.text(max_size=5)
+    keys = st.sampled_from(["start", "end", "label", "text", "answer_start", "context", "qas"])
+    return st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+
+
+def any_file(good: dict[str, object]) -> st.SearchStrategy[bytes]:
+    """JSON lines of a good row with some values exchanged, or a JSON value, or no JSON at all."""
+    row = st.dictionaries(st.sampled_from(list(good)), any_json(), max_size=3).map(lambda changed: {**good, **changed})
+    rows = st.lists(row, max_size=3).map(lambda made: "".join(json.dumps(one) + "\n" for one in made).encode())
+    return rows | any_json().map(lambda made: json.dumps(made).encode()) | st.binary(max_size=40)

@@ -26,7 +26,7 @@ _ONE_ANSWER = ("answer", "answer_text")
 
 @dataclass(frozen=True)
 class Question:
-    """answers: (text, start), each at its place in the context; none where the context does not answer it."""
+    """answers: (text, start), each at its place, without blanks at its ends; none where the context holds none."""
 
     id: str
     question: str
@@ -191,11 +191,13 @@ def _whole(start: Any) -> Any:
 
 
 def _answer(given: Any, place: str) -> tuple[str, int | None]:
+    """Without blanks at its ends."""
     text = given.get("text") if isinstance(given, dict) else None
     start = given.get("answer_start") if isinstance(given, dict) else None
     if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
         raise InputError(place, f"{str(given)[:80]} is no answer", 'write {"text": "...", "answer_start": 0}')
-    return text, start
+    before = len(text) - len(text.lstrip())
+    return text.strip(), None if start is None else start + before
 
 
 def _placed(text: str, start: int | None, context: str, place: str) -> tuple[str, int]:
