@@ -83,15 +83,19 @@ def _encoded(tokenizer: TextTokenizer, rows: Sequence[Sequence[str]]) -> Iterato
         for row, one in zip(some, tokenizer.encodings(some, words=True)):
             ids, word = np.array(one.ids, np.int32), np.array(one.word_ids, np.int32)
             lost = np.flatnonzero(np.bincount(word, minlength=len(row)) == 0)
-            places = np.searchsorted(word, lost)
-            yield np.insert(ids, places, tokenizer.special.unk), np.insert(word, places, lost), len(row)
+            if len(lost):
+                places = np.searchsorted(word, lost)
+                ids, word = np.insert(ids, places, tokenizer.special.unk), np.insert(word, places, lost)
+            yield ids, word, len(row)
 
 
 def _wants_blank(inner: tokenizers.Tokenizer) -> bool:
     """Whether a first piece carries the blank in front of its word only where the text has that blank."""
-    pending: list[Any] = [json.loads(inner.to_str())["pre_tokenizer"]]
+    if inner.pre_tokenizer is None:
+        return False
+    pending: list[Any] = [json.loads(inner.pre_tokenizer.__getstate__())]  # the whole tokenizer takes 0.1 s
     while pending:
-        step = pending.pop() or {}
+        step = pending.pop()
         pending += step.get("pretokenizers", [])
         if step.get("type") == "ByteLevel" and not step.get("add_prefix_space"):
             return True
@@ -106,7 +110,7 @@ def _windows(row: int, ids: Ints, word: Ints, count: int, frame: Frame, room: in
     ids, word = ids[kept], word[kept]
     starts = np.searchsorted(word, np.arange(count + 1))
     windows = _bounds(starts, room, stride)
-    sides = (len(frame.before), len(frame.after))
+    before, after = (np.full(len(part), _NO_WORD, np.int32) for part in (frame.before, frame.after))
     for (first, last), (begin, end) in zip(windows, _owned(windows, count)):
         if begin == end and count:
             continue
@@ -114,9 +118,9 @@ def _windows(row: int, ids: Ints, word: Ints, count: int, frame: Frame, room: in
         yield WordPieces(
             row,
             np.concatenate([frame.before, ids[inside], frame.after]),
-            np.pad(word[inside], sides, constant_values=_NO_WORD),
+            np.concatenate([before, word[inside], after]),
             (begin, end),
-            (starts[begin:end] - starts[first] + sides[0]).astype(np.int32),
+            (starts[begin:end] - starts[first] + len(before)).astype(np.int32),
         )
 
 
@@ -135,6 +139,8 @@ def _bounds(starts: NDArray[np.intp], room: int, stride: int) -> list[_Bounds]:
 
 def _owned(windows: Sequence[_Bounds], count: int) -> list[_Bounds]:
     """Words of each window, none twice: those that have most context in it; the earlier one of equals."""
+    if len(windows) == 1:
+        return [(0, count)]
     most = np.full(count, -1)
     owner = np.zeros(count, np.int64)
     for number, (first, last) in enumerate(windows):

@@ -4,7 +4,6 @@
 4.2 (the windows are in their code). Places are characters of the context as it was given, whatever the normaliser does.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,6 @@ from numpy.typing import NDArray
 from .alignment import AT_ONCE
 from .frame import Frame, Ints, frame_of, room_in
 from .tokenizer import TextTokenizer
-
-_ATTACHED = ("Mn", "Mc", "Me", "Cf")  # marks and joiners: seen only together with the character before them
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +50,17 @@ def encode_with_offsets(
     frame = frame_of(tokenizer, pair=True)
     most = max_len // 2
     room_in(frame, max_len - most, stride)
-    distinct = {text: number for number, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
-    encoded = list(_encoded(tokenizer, list(distinct)))
+    asked = {text: ids for text, ids, _ in _encoded(tokenizer, [question for question, _ in pairs])}
+    encoded = _encoded(tokenizer, [context for _, context in pairs])
+    given = {text: (ids, _covering(text, offsets)) for text, ids, offsets in encoded}
     made = []
     for row, (question, context) in enumerate(pairs):
-        asked = encoded[distinct[question]][0]
-        ids, offsets = encoded[distinct[context]]
-        room = max_len - frame.size - min(len(asked), most)
+        ids, offsets = given[context]
+        kept = asked[question][:most]
+        room = max_len - frame.size - len(kept)
         for first, last in _overlapping(len(ids), room, min(stride, room // 2)):
-            window = _framed(asked[:most], ids[first:last], offsets[first:last], frame)
-            made.append(PairWindow(row, *window, len(asked) > most))
+            window = _framed(kept, ids[first:last], offsets[first:last], frame)
+            made.append(PairWindow(row, *window, len(asked[question]) > most))
     return made
 
 
@@ -76,21 +74,23 @@ def _framed(question: Ints, context: Ints, offsets: Ints, frame: Frame) -> tuple
     """(ids, types, offsets, context_mask) of one window."""
     parts = (frame.before, question, frame.between, context, frame.after)
     sizes = [len(part) for part in parts]
-    places = np.pad(offsets, ((sum(sizes[:3]), sizes[4]), (0, 0)))
     mask = np.repeat(np.array([False, False, False, True, False]), sizes)
+    places = np.zeros((len(mask), 2), np.int32)
+    places[mask] = offsets
     return np.concatenate(parts), np.repeat(np.array(frame.types, np.int32), sizes), places, mask
 
 
-def _encoded(tokenizer: TextTokenizer, texts: Sequence[str]) -> Iterator[tuple[Ints, Ints]]:
-    """(ids, offsets) of each text."""
-    for first in range(0, len(texts), AT_ONCE):
-        some = texts[first : first + AT_ONCE]
+def _encoded(tokenizer: TextTokenizer, texts: Sequence[str]) -> Iterator[tuple[str, Ints, Ints]]:
+    """(text, ids, offsets) of each text, those that are there several times only once."""
+    distinct = list(dict.fromkeys(texts))
+    for first in range(0, len(distinct), AT_ONCE):
+        some = distinct[first : first + AT_ONCE]
         for text, one in zip(some, tokenizer.encodings(some)):
-            yield np.array(one.ids, np.int32), _covering(text, np.array(one.offsets, np.int32).reshape(-1, 2))
+            yield text, np.array(one.ids, np.int32), np.array(one.offsets, np.int32).reshape(-1, 2)
 
 
 def _covering(text: str, offsets: Ints) -> Ints:
-    """Offsets without blanks at their ends, and with the marks behind a piece that the normaliser dropped.
+    """Offsets without blanks at their ends, and with all that stands behind a piece and is in none.
 
     offsets: [S, 2]. Of e and a combining accent, a model without accents sees only e; who cuts the text at the end of
     that piece would lose the accent. A piece of nothing but blanks keeps its place.
@@ -101,9 +101,8 @@ def _covering(text: str, offsets: Ints) -> Ints:
     starts, ends = offsets[:, 0].copy(), offsets[:, 1].copy()
     seen = passed[ends] > passed[starts]
     starts[seen], ends[seen] = solid[passed[starts[seen]]], solid[passed[ends[seen]] - 1] + 1
-    if not text.isascii():
-        following = np.append(starts[1:], len(text))
-        for piece in np.flatnonzero(seen & (ends < following)).tolist():
-            while ends[piece] < following[piece] and unicodedata.category(text[ends[piece]]) in _ATTACHED:
-                ends[piece] += 1
-    return np.stack([starts, ends], axis=1)
+    following = np.append(starts[1:], len(text))
+    gaps = np.append(np.flatnonzero(blank), len(text))
+    behind = np.minimum(following, gaps[np.searchsorted(gaps, ends)])
+    ends = np.where(seen, np.maximum(ends, behind), ends).astype(np.int32)
+    return np.column_stack([starts, ends])

@@ -26,7 +26,7 @@ _ONE_ANSWER = ("answer", "answer_text")
 
 @dataclass(frozen=True)
 class Question:
-    """answers: (text, start), each at its place in the context; none where the context does not answer it."""
+    """answers: (text, start), each at its place, without blanks at its ends; none where the context holds none."""
 
     id: str
     question: str
@@ -59,11 +59,6 @@ def read_questions(path: str | Path) -> Questions:
 def read_rows(rows: Rows) -> Questions:
     """As `read_questions`, of a table that was read already."""
     return _checked(rows.name, _flat(table_of(rows)))
-
-
-def is_squad(path: str | Path) -> bool:
-    """Whether a file is SQuAD's own JSON."""
-    return form(path) == ".json" and any(_is_nested(record) for _, record in json_records(expand(path)[0]))
 
 
 def _is_nested(record: Any) -> bool:
@@ -196,11 +191,13 @@ def _whole(start: Any) -> Any:
 
 
 def _answer(given: Any, place: str) -> tuple[str, int | None]:
+    """Without blanks at its ends."""
     text = given.get("text") if isinstance(given, dict) else None
     start = given.get("answer_start") if isinstance(given, dict) else None
     if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
         raise InputError(place, f"{str(given)[:80]} is no answer", 'write {"text": "...", "answer_start": 0}')
-    return text, start
+    before = len(text) - len(text.lstrip())
+    return text.strip(), None if start is None else start + before
 
 
 def _placed(text: str, start: int | None, context: str, place: str) -> tuple[str, int]:
