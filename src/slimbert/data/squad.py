@@ -61,6 +61,11 @@ def read_rows(rows: Rows) -> Questions:
     return _checked(rows.name, _flat(table_of(rows)))
 
 
+def is_squad(path: str | Path) -> bool:
+    """Whether a file is SQuAD's own JSON."""
+    return form(path) == ".json" and any(_is_nested(record) for _, record in json_records(expand(path)[0]))
+
+
 def _is_nested(record: Any) -> bool:
     return isinstance(record, dict) and (isinstance(record.get("data"), list) or "paragraphs" in record)
 

@@ -91,14 +91,14 @@ def read_tagged(
     if is_conll(path):
         sentences = read_conll(path, word_column=_number(text_column), tag_column=_number(tag_column))
         return [of_words(one.words, one.tags, place=one.place) for one in sentences], ["a word a line"]
-    return _read(read_table(path), text_column, tag_column)
+    return read_records(read_table(path), text_column, tag_column)
 
 
 def read_rows(
     rows: Rows, *, text_column: str | None = None, tag_column: str | None = None
 ) -> tuple[list[Tagged], list[str]]:
     """As `read_tagged`, of a table that was read already."""
-    return _read(table_of(rows), text_column, tag_column)
+    return read_records(table_of(rows), text_column, tag_column)
 
 
 def unify(splits: Mapping[str, Sequence[Tagged]]) -> tuple[dict[str, list[Tagged]], list[str]]:
@@ -122,7 +122,7 @@ def unify(splits: Mapping[str, Sequence[Tagged]]) -> tuple[dict[str, list[Tagged
     return made, notes
 
 
-def _read(table: Table, text_column: str | None, tag_column: str | None) -> tuple[list[Tagged], list[str]]:
+def read_records(table: Table, text_column: str | None, tag_column: str | None) -> tuple[list[Tagged], list[str]]:
     for name in (text_column, tag_column):
         if name is not None:
             table.require(name)
