@@ -26,13 +26,14 @@ from .claim import claimed, finished, read_state, save_state, stamps
 from .corpus import Passage, Passages, documents
 from .encoder import Encoder, encoder_of
 
-PORTION = 1024  # passages that are encoded together, sorted by length; a kill loses one portion at most
+BATCHES = 8  # that are encoded together, sorted by length; a batch of them then holds texts of similar length
+EVERY = 2.0  # seconds between two times that vectors are forced to the disk: what a kill loses, and one portion
 
 
 class Indexed(NamedTuple):
     """What `index` made. long: documents of more than `max_len` tokens, cut there, or split where `windows`."""
 
-    index: str
+    folder: str
     documents: int
     passages: int
     dim: int
@@ -85,6 +86,7 @@ class _Building:
 
     def __init__(self, folder: Path, asked: dict[str, Any], encoder: Encoder, quiet: bool) -> None:
         self.folder, self.asked, self.encoder, self.quiet = folder, asked, encoder, quiet
+        self.portion = BATCHES * encoder.predictor.batch_size
         self.aside = folder / store.BUILDING
         self.aside.mkdir(exist_ok=True)
         self.state = read_state(folder) or {"asked": asked, "texts": None, "words": False, "vectors": 0}
@@ -93,11 +95,11 @@ class _Building:
         if self.state["texts"] is None:
             self._write_texts(sources)
         self.encoder.save(self.folder / store.MODEL)
-        with store.Texts(self.folder) as texts:
-            if not self.state["words"]:
-                self._count_words(texts)
-            self._encode(texts)
-            counts = {"dim": self.encoder.dim, "count": len(texts), "normalise": True, **self.state["texts"]}
+        texts = store.Texts(self.folder)
+        if not self.state["words"]:
+            self._count_words(texts)
+        self._encode(texts)
+        counts = {"dim": self.encoder.dim, "count": len(texts), "normalise": True, **self.state["texts"]}
         about = {"sha256": self.encoder.sha256, "max_len": self.encoder.predictor.max_len}
         store.write_manifest(self.folder, {"model": about, **counts, "approximate": False, "asked": self.asked})
         shutil.rmtree(self.aside)
@@ -135,7 +137,7 @@ class _Building:
         self._save(words=True)
 
     def _encode(self, texts: store.Texts) -> None:
-        """Append the vectors that are missing; a portion counts when it is on the disk."""
+        """Append the vectors that are missing, portion by portion; those count that are on the disk."""
         header, width = _header(len(texts), self.encoder.dim), 4 * self.encoder.dim
         done = self._whole(len(header), width)
         self._check_space((len(texts) - done) * width)
@@ -147,14 +149,18 @@ class _Building:
             file.write(header)
             file.seek(len(header) + done * width)
             file.truncate()
+            progress.update(done)
+            saved = time.monotonic()
             while done < len(texts):
-                portion = [texts[number].text for number in range(done, min(done + PORTION, len(texts)))]
-                file.write(self._vectors(portion))
-                file.flush()
-                os.fsync(file.fileno())
-                done += len(portion)
-                self._save(vectors=done)
+                last = min(done + self.portion, len(texts))
+                file.write(self._vectors([texts[number].text for number in range(done, last)]))
+                done = last
                 progress.update(done)
+                if stop or done == len(texts) or time.monotonic() - saved >= EVERY:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._save(vectors=done)
+                    saved = time.monotonic()
                 if stop and done < len(texts):
                     so_far = f"{done:,} of {len(texts):,} passages are encoded"
                     raise Interrupted(f"{stop.name}: {so_far}; the same command goes on")
@@ -163,7 +169,7 @@ class _Building:
         """Rows of vectors.npy that need not be computed again, whole portions only where some are lost."""
         path, done = self.folder / store.VECTORS, int(self.state["vectors"])
         there = (path.stat().st_size - header) // width if path.is_file() else 0
-        return done if there >= done else max(0, there) // PORTION * PORTION
+        return done if there >= done else max(0, there) // self.portion * self.portion
 
     def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -204,7 +210,7 @@ def _indexed(folder: Path, seconds: float) -> Indexed:
     manifest = store.read_manifest(folder, verify=False)
     sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
     return Indexed(
-        index=str(folder),
+        folder=str(folder),
         documents=manifest["documents"],
         passages=manifest["count"],
         dim=manifest["dim"],

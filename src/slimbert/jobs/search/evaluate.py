@@ -43,7 +43,8 @@ def evaluate(
         if isinstance(right, str) or not right:
             raise InputError(f"relevant[{place}]", f"{right!r} is no set of ids", "leave out queries without an answer")
     rows = []
-    for reranker in (None, rerank) if rerank else (None,):
+    rerankers: list[Reranker | None] = [None] if rerank is None else [None, rerank]
+    for reranker in rerankers:
         for method in methods:
             index.search(queries[:1], top=top, method=method, rerank=reranker)  # what is loaded first is not timed
             began = time.perf_counter()

@@ -15,7 +15,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,31 +77,20 @@ class Texts:
     def __init__(self, folder: Path) -> None:
         self.path = folder / TEXTS
         self.offsets = mapped(folder / OFFSETS)
-        self._file = open(self.path, "rb")  # noqa: SIM115 (closed by `close`)
+        self._lines = np.memmap(self.path, np.uint8, mode="r")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, number: int) -> Stored:
         begin, end = (int(place) for place in self.offsets[number : number + 2])
-        self._file.seek(begin)
-        line = self._file.read(end - begin)
         try:
-            return Stored(**json.loads(line))
+            return Stored(**json.loads(self._lines[begin:end].tobytes()))
         except (ValueError, TypeError) as error:
             raise InputError(self.path, f"passage {number} cannot be read ({error})"[:200], _AGAIN) from error
 
     def __iter__(self) -> Iterator[Stored]:
         return (self[number] for number in range(len(self)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def mapped(path: Path) -> NDArray[Any]:
