@@ -37,7 +37,7 @@ def judge(folder: Path, labels: tuple[str, ...] = ("no", "yes")) -> Path:
 
 
 def slowly(**options: Any) -> ForkServerProcess:
-    """Build an index in a process of its own, in portions of 8 passages, each on the disk at once, that take 10 ms and more."""
+    """Build an index in a process of its own, in portions of 8 passages that take 10 ms and are on the disk at once."""
     process = server().Process(target=_slowly, args=(options,))
     process.start()
     return process
