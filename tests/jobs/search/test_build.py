@@ -279,3 +279,14 @@ def test_a_graph_may_come_later(model: Path, tmp_path: Path):
     for one, other in zip(exact, graph, strict=True):
         assert [hit.place for hit in one][:10] == [hit.place for hit in other][:10]
         assert [hit.score for hit in other] == pytest.approx([hit.score for hit in one], abs=1e-6)
+
+
+def test_an_index_inside_its_corpus(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its own files are no documents, neither when it goes on nor when it is asked for again."""
+    (tmp_path / "c.txt").write_text("\n\n".join(texts(20)))
+    options: dict[str, Any] = {"out": tmp_path / "index", "device": "cpu", "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("slimbert.jobs.search.store.write_manifest", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index(model, tmp_path, **options)
+    assert [index(model, tmp_path, **options).documents for _ in range(2)] == [20, 20]

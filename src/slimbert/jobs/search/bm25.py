@@ -69,7 +69,7 @@ def build_bm25(texts: Iterable[str], folder: Path) -> None:
 
     index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
     index.index(_Counted(texts), show_progress=False)
-    index.save(str(folder), show_progress=False)
+    index.save(str(folder))
     for path in folder.iterdir():
         sync(path)
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...data.files import expand
+from ...atomic import sync
+from ...data.files import HUB, expand
 from ...data.parts import space_errors
 from ...errors import InputError, Interrupted, RunError
 from ...train.progress import Progress
@@ -69,7 +70,7 @@ def index(
     bm25.require()
     if approximate:
         graph.require()
-    sources = expand(corpus)
+    sources = _outside(expand(corpus), Path(out))
     encoder = encoder_of(model, batch_size=batch_size, device=device)
     asked = {"model": encoder.sha256, "sources": stamps(sources), "text_column": text_column, "windows": windows}
     folder = Path(out)
@@ -121,6 +122,7 @@ class _Building:
                 raise InputError(", ".join(sources[:3]), "there is no text to index", remedy)
         for name in (store.TEXTS, store.OFFSETS):
             os.replace(self.aside / name, self.folder / name)
+        sync(self.folder)
         self._save(texts={"documents": passages.documents, "long": passages.long, "tokens": passages.tokens})
 
     def _count_words(self, texts: store.Texts) -> None:
@@ -186,6 +188,12 @@ class _Building:
     def _save(self, **changed: Any) -> None:
         self.state |= changed
         save_state(self.folder, self.state)
+
+
+def _outside(paths: Sequence[str], out: Path) -> list[str]:
+    """The files of a corpus that do not stand in `out`, as those of an index begun inside the corpus do."""
+    here = out.resolve()
+    return [path for path in paths if path.startswith(HUB) or here not in Path(path).resolve().parents]
 
 
 def _header(count: int, dim: int) -> bytes:
