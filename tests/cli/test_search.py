@@ -24,7 +24,10 @@ def refused(ended: Ended, *words: str) -> None:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table with ids; some rows are longer than the 32 tokens that the toy reads."""
-    rows = [[f"n{i}", sentence(("good phone", "bad screen")[i % 2], i) * (1 + 3 * (i % 5 == 0))] for i in range(40)]
+    rows = [
+        [f"n{i}", " ".join([sentence(("good phone", "bad screen")[i % 2], i)] * (6 if i % 5 == 0 else 1))]
+        for i in range(40)
+    ]
     return write_csv(tmp_path_factory.mktemp("search") / "c.csv", ["id", "text"], rows)
 
 
@@ -52,7 +55,7 @@ def test_index_says_what_it_made(toy: Path, corpus: Path, tmp_path: Path, slimbe
     again = slimbert(*words, "--json").json
     assert again["documents"] == again["passages"] == 40 and again["long"] == 8 and not again["approximate"]
     split = slimbert("index", toy / "lm", corpus, "--out", tmp_path / "w", "--windows", "--json").json
-    assert split["documents"] == 40 and split["passages"] > 48 and split["windows"]
+    assert split["documents"] == 40 and split["passages"] >= 48 and split["windows"]
 
 
 def test_search_shows_hits(built: Path, slimbert: Slimbert):

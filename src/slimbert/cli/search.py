@@ -67,7 +67,7 @@ def index(
             approximate=approximate,
             device=device,
         )
-        show(made, indexed(made), output.following(("search", made.index, "your question")))
+        show(made, indexed(made), output.following(("search", made.folder, "your question")))
 
 
 @app.command()
@@ -117,7 +117,7 @@ def indexed(made: "Indexed") -> "Group":
     share = output.share(made.long / made.documents)
     done = "split into windows" if made.windows else "cut there; --windows splits them"
     values = {
-        "index": made.index,
+        "index": made.folder,
         "documents": output.count(made.documents),
         "passages": output.count(made.passages),
         "vectors": f"{made.dim} numbers each, {output.bytes_of(4 * made.dim * made.passages)}",

@@ -21,7 +21,7 @@ from slimbert.jobs.search.build import index
 from slimbert.jobs.search.index import open_index
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig
 
-KILLS = 6
+KILLS = 4
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ def test_texts_are_encoded_in_portions(model: Path, tmp_path: Path, monkeypatch:
         return embed(self, given, **options)
 
     monkeypatch.setattr(Predictor, "embed", watched)
-    monkeypatch.setattr(build, "PORTION", 16)
+    monkeypatch.setattr(build, "BATCHES", 4)
     index(model, tmp_path / "c.txt", out=tmp_path / "i", batch_size=4, device="cpu", quiet=True)
     assert sizes == [16, 16, 16, 2]
     expected = load(model, device="cpu").embed(texts(50), normalise=True)
@@ -130,7 +130,7 @@ def kill(process: ForkServerProcess, folder: Path, *, after: int, moment: float)
 
 def test_kills_change_nothing(model: Path, tmp_path: Path):
     """Every file, the manifest too, is that of the index that nobody killed; what was encoded is not encoded again."""
-    (tmp_path / "c.txt").write_text("\n\n".join(texts(800)))
+    (tmp_path / "c.txt").write_text("\n\n".join(texts(500)))
     options = {"model": str(model), "corpus": str(tmp_path / "c.txt")}
     whole = slowly(**options, out=str(tmp_path / "whole"))
     draw, done = random.Random(0), 0
@@ -165,8 +165,8 @@ def test_killed_at_any_pass(model: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_lost_vectors_are_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "c.txt").write_text("\n\n".join(texts(40)))
-    monkeypatch.setattr(build, "PORTION", 8)
-    options: dict[str, Any] = {"device": "cpu", "quiet": True}
+    monkeypatch.setattr(build, "BATCHES", 2)
+    options: dict[str, Any] = {"batch_size": 4, "device": "cpu", "quiet": True}
     index(model, tmp_path / "c.txt", out=tmp_path / "whole", **options)
     for size in (0, 100, 128 + 4 * 32 * 13 + 5):
         with monkeypatch.context() as patch:
@@ -182,7 +182,8 @@ def test_lost_vectors_are_made_again(model: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_signal_ends_a_portion(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "c.txt").write_text("\n\n".join(texts(40)))
-    monkeypatch.setattr(build, "PORTION", 8)
+    monkeypatch.setattr(build, "BATCHES", 2)
+    options: dict[str, Any] = {"out": tmp_path / "i", "batch_size": 4, "device": "cpu", "quiet": True}
     embed = Predictor.embed
 
     def signalled(self: Predictor, given: Any, **options: Any) -> Any:
@@ -192,8 +193,8 @@ def test_a_signal_ends_a_portion(model: Path, tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "embed", signalled)
         with pytest.raises(Interrupted, match="SIGTERM: 8 of 40 passages are encoded; the same command goes on"):
-            index(model, tmp_path / "c.txt", out=tmp_path / "i", device="cpu", quiet=True)
-    assert index(model, tmp_path / "c.txt", out=tmp_path / "i", device="cpu", quiet=True).passages == 40
+            index(model, tmp_path / "c.txt", **options)
+    assert index(model, tmp_path / "c.txt", **options).passages == 40
 
 
 def test_other_arguments_are_refused(model: Path, built: Path, corpus: Path, tmp_path: Path):
@@ -278,3 +279,14 @@ def test_a_graph_may_come_later(model: Path, tmp_path: Path):
     for one, other in zip(exact, graph, strict=True):
         assert [hit.place for hit in one][:10] == [hit.place for hit in other][:10]
         assert [hit.score for hit in other] == pytest.approx([hit.score for hit in one], abs=1e-6)
+
+
+def test_an_index_inside_its_corpus(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its own files are no documents, neither when it goes on nor when it is asked for again."""
+    (tmp_path / "c.txt").write_text("\n\n".join(texts(20)))
+    options: dict[str, Any] = {"out": tmp_path / "index", "device": "cpu", "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("slimbert.jobs.search.store.write_manifest", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index(model, tmp_path, **options)
+    assert [index(model, tmp_path, **options).documents for _ in range(2)] == [20, 20]

@@ -55,3 +55,5 @@ def test_what_cannot_be_evaluated(built: Path):
         evaluate(opened, [], [])
     with pytest.raises(InputError, match=r"relevant\[0\]: set\(\) is no set of ids"):
         evaluate(opened, ["a"], [set()])
+    with pytest.raises(InputError, match=r"relevant\[0\]: \{7\} is no set of ids; name one or more, each as a text"):
+        evaluate(opened, ["a"], [{7}])  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """A model of pairs on top: the order is that of its probabilities, among the hits that it was given."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +49,3 @@ def test_models_that_judge_no_pairs(tmp_path: Path, pairs: Path):
     assert Reranker(pairs, device="cpu").label == "yes"
     with pytest.raises(InputError, match="--rerank-label: no label 'ja'; choose one of 'no', 'yes'"):
         Reranker(pairs, label="ja", device="cpu")
-    shutil.rmtree(three)
-    with pytest.raises(InputError):
-        Reranker(three, device="cpu")

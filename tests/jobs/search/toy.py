@@ -37,7 +37,7 @@ def judge(folder: Path, labels: tuple[str, ...] = ("no", "yes")) -> Path:
 
 
 def slowly(**options: Any) -> ForkServerProcess:
-    """Build an index in a process of its own, in portions of 8 passages that take 10 ms and more."""
+    """Build an index in a process of its own, in portions of 8 passages that take 10 ms and are on the disk at once."""
     process = server().Process(target=_slowly, args=(options,))
     process.start()
     return process
@@ -49,7 +49,7 @@ def _slowly(options: dict[str, Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    build.PORTION = 8
+    build.BATCHES, build.EVERY = 2, 0.0
     embed = Predictor.embed
 
     def later(self: Predictor, *args: Any, **given: Any) -> Any:
@@ -57,4 +57,4 @@ def _slowly(options: dict[str, Any]) -> None:
         return embed(self, *args, **given)
 
     Predictor.embed = later  # type: ignore[method-assign]
-    build.index(**options, device="cpu", quiet=True)
+    build.index(**options, batch_size=4, device="cpu", quiet=True)

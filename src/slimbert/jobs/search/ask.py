@@ -36,7 +36,7 @@ class Rerank(NamedTuple):
 class Answered(NamedTuple):
     """What a search found. seconds: for all queries, loading the models included, opening the index not."""
 
-    index: str
+    folder: str
     passages: int
     method: str
     rerank: str | None
@@ -71,7 +71,8 @@ def ask(
             found += [Found(*one) for one in zip(some, hits, strict=True)]
             progress.update(len(found))
     spent = time.perf_counter() - began
-    return Answered(str(folder), len(index), method, model and model.run, model and model.label, spent, found)
+    judge, label = (model.run, model.label) if model else (None, None)
+    return Answered(str(folder), len(index), method, judge, label, spent, found)
 
 
 def _queries(query: str | None, file: str | Path | None, column: str | None) -> Iterator[str]:

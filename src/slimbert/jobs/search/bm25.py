@@ -63,13 +63,13 @@ class _Counted:
 def build_bm25(texts: Iterable[str], folder: Path) -> None:
     """Write the BM25 index of the texts into `folder`: numpy arrays without objects, and JSON.
 
-    In memory: about 30 bytes for each different word of each text, so this, unlike the vectors, grows with the corpus.
+    In memory: about 60 bytes for each different word of each text, so this, unlike the vectors, grows with the corpus.
     """
     import bm25s
 
     index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
-    index.index(_Counted(texts), create_empty_token=False, show_progress=False)
-    index.save(str(folder), show_progress=False)
+    index.index(_Counted(texts), show_progress=False)
+    index.save(str(folder))
     for path in folder.iterdir():
         sync(path)
 

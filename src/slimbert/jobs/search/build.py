@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...data.files import expand
+from ...atomic import sync
+from ...data.files import HUB, expand
 from ...data.parts import space_errors
 from ...errors import InputError, Interrupted, RunError
 from ...train.progress import Progress
@@ -26,13 +27,14 @@ from .claim import claimed, finished, read_state, save_state, stamps
 from .corpus import Passage, Passages, documents
 from .encoder import Encoder, encoder_of
 
-PORTION = 1024  # passages that are encoded together, sorted by length; a kill loses one portion at most
+BATCHES = 8  # that are encoded together, sorted by length; a batch of them then holds texts of similar length
+EVERY = 2.0  # seconds between two times that vectors are forced to the disk: what a kill loses, and one portion
 
 
 class Indexed(NamedTuple):
     """What `index` made. long: documents of more than `max_len` tokens, cut there, or split where `windows`."""
 
-    index: str
+    folder: str
     documents: int
     passages: int
     dim: int
@@ -68,7 +70,7 @@ def index(
     bm25.require()
     if approximate:
         graph.require()
-    sources = expand(corpus)
+    sources = _outside(expand(corpus), Path(out))
     encoder = encoder_of(model, batch_size=batch_size, device=device)
     asked = {"model": encoder.sha256, "sources": stamps(sources), "text_column": text_column, "windows": windows}
     folder = Path(out)
@@ -85,6 +87,7 @@ class _Building:
 
     def __init__(self, folder: Path, asked: dict[str, Any], encoder: Encoder, quiet: bool) -> None:
         self.folder, self.asked, self.encoder, self.quiet = folder, asked, encoder, quiet
+        self.portion = BATCHES * encoder.predictor.batch_size
         self.aside = folder / store.BUILDING
         self.aside.mkdir(exist_ok=True)
         self.state = read_state(folder) or {"asked": asked, "texts": None, "words": False, "vectors": 0}
@@ -93,11 +96,11 @@ class _Building:
         if self.state["texts"] is None:
             self._write_texts(sources)
         self.encoder.save(self.folder / store.MODEL)
-        with store.Texts(self.folder) as texts:
-            if not self.state["words"]:
-                self._count_words(texts)
-            self._encode(texts)
-            counts = {"dim": self.encoder.dim, "count": len(texts), "normalise": True, **self.state["texts"]}
+        texts = store.Texts(self.folder)
+        if not self.state["words"]:
+            self._count_words(texts)
+        self._encode(texts)
+        counts = {"dim": self.encoder.dim, "count": len(texts), "normalise": True, **self.state["texts"]}
         about = {"sha256": self.encoder.sha256, "max_len": self.encoder.predictor.max_len}
         store.write_manifest(self.folder, {"model": about, **counts, "approximate": False, "asked": self.asked})
         shutil.rmtree(self.aside)
@@ -119,6 +122,7 @@ class _Building:
                 raise InputError(", ".join(sources[:3]), "there is no text to index", remedy)
         for name in (store.TEXTS, store.OFFSETS):
             os.replace(self.aside / name, self.folder / name)
+        sync(self.folder)
         self._save(texts={"documents": passages.documents, "long": passages.long, "tokens": passages.tokens})
 
     def _count_words(self, texts: store.Texts) -> None:
@@ -135,7 +139,7 @@ class _Building:
         self._save(words=True)
 
     def _encode(self, texts: store.Texts) -> None:
-        """Append the vectors that are missing; a portion counts when it is on the disk."""
+        """Append the vectors that are missing, portion by portion; those count that are on the disk."""
         header, width = _header(len(texts), self.encoder.dim), 4 * self.encoder.dim
         done = self._whole(len(header), width)
         self._check_space((len(texts) - done) * width)
@@ -147,14 +151,18 @@ class _Building:
             file.write(header)
             file.seek(len(header) + done * width)
             file.truncate()
+            progress.update(done)
+            saved = time.monotonic()
             while done < len(texts):
-                portion = [texts[number].text for number in range(done, min(done + PORTION, len(texts)))]
-                file.write(self._vectors(portion))
-                file.flush()
-                os.fsync(file.fileno())
-                done += len(portion)
-                self._save(vectors=done)
+                last = min(done + self.portion, len(texts))
+                file.write(self._vectors([texts[number].text for number in range(done, last)]))
+                done = last
                 progress.update(done)
+                if stop or done == len(texts) or time.monotonic() - saved >= EVERY:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._save(vectors=done)
+                    saved = time.monotonic()
                 if stop and done < len(texts):
                     so_far = f"{done:,} of {len(texts):,} passages are encoded"
                     raise Interrupted(f"{stop.name}: {so_far}; the same command goes on")
@@ -163,7 +171,7 @@ class _Building:
         """Rows of vectors.npy that need not be computed again, whole portions only where some are lost."""
         path, done = self.folder / store.VECTORS, int(self.state["vectors"])
         there = (path.stat().st_size - header) // width if path.is_file() else 0
-        return done if there >= done else max(0, there) // PORTION * PORTION
+        return done if there >= done else max(0, there) // self.portion * self.portion
 
     def _check_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -180,6 +188,12 @@ class _Building:
     def _save(self, **changed: Any) -> None:
         self.state |= changed
         save_state(self.folder, self.state)
+
+
+def _outside(paths: Sequence[str], out: Path) -> list[str]:
+    """The files of a corpus that do not stand in `out`, as those of an index begun inside the corpus do."""
+    here = out.resolve()
+    return [path for path in paths if path.startswith(HUB) or here not in Path(path).resolve().parents]
 
 
 def _header(count: int, dim: int) -> bytes:
@@ -204,7 +218,7 @@ def _indexed(folder: Path, seconds: float) -> Indexed:
     manifest = store.read_manifest(folder, verify=False)
     sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
     return Indexed(
-        index=str(folder),
+        folder=str(folder),
         documents=manifest["documents"],
         passages=manifest["count"],
         dim=manifest["dim"],

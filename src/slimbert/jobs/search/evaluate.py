@@ -40,10 +40,12 @@ def evaluate(
         problem = f"{len(queries)} queries and {len(relevant)} sets of ids"
         raise InputError("evaluate", problem, "give equally many, and at least one")
     for place, right in enumerate(relevant):
-        if isinstance(right, str) or not right:
-            raise InputError(f"relevant[{place}]", f"{right!r} is no set of ids", "leave out queries without an answer")
+        if isinstance(right, str) or not right or not all(isinstance(name, str) for name in right):
+            remedy = "name one or more, each as a text; leave out queries without an answer"
+            raise InputError(f"relevant[{place}]", f"{right!r:.80} is no set of ids", remedy)
     rows = []
-    for reranker in (None, rerank) if rerank else (None,):
+    rerankers: list[Reranker | None] = [None] if rerank is None else [None, rerank]
+    for reranker in rerankers:
         for method in methods:
             index.search(queries[:1], top=top, method=method, rerank=reranker)  # what is loaded first is not timed
             began = time.perf_counter()

@@ -14,8 +14,9 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,12 @@ class Stored(NamedTuple):
     @property
     def place(self) -> str:
         """file:row 3, or file:document 3 of a .txt file; with the passage where the document has several."""
-        unit = "document" if form(self.file) == ".txt" else "row"
-        return f"{self.file}:{unit} {self.number}" + (f", passage {self.part}" if self.part else "")
+        return f"{self.file}:{_unit(self.file)} {self.number}" + (f", passage {self.part}" if self.part else "")
+
+
+@lru_cache
+def _unit(file: str) -> str:
+    return "document" if form(file) == ".txt" else "row"
 
 
 def write_texts(passages: Iterable[Passage], folder: Path) -> int:
@@ -76,32 +81,22 @@ class Texts:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / TEXTS
-        self.offsets = mapped(folder / OFFSETS)
-        self._file = open(self.path, "rb")  # noqa: SIM115 (closed by `close`)
+        self.offsets = np.asarray(mapped(folder / OFFSETS))
+        lines: Any = np.memmap(self.path, np.uint8, mode="r")
+        self._lines = memoryview(lines)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, number: int) -> Stored:
-        begin, end = (int(place) for place in self.offsets[number : number + 2])
-        self._file.seek(begin)
-        line = self._file.read(end - begin)
+        begin, end = self.offsets[number : number + 2].tolist()
         try:
-            return Stored(**json.loads(line))
+            return Stored(**json.loads(bytes(self._lines[begin:end])))
         except (ValueError, TypeError) as error:
             raise InputError(self.path, f"passage {number} cannot be read ({error})"[:200], _AGAIN) from error
 
     def __iter__(self) -> Iterator[Stored]:
         return (self[number] for number in range(len(self)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def mapped(path: Path) -> NDArray[Any]:
