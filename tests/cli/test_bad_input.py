@@ -71,8 +71,10 @@ def test_labels(bad: Path, toy: Path, slimbert: Slimbert):
     refused(slimbert("finetune", toy / "lm", bad / "one.csv", *words), "one class only", "two or more")
     refused(slimbert("finetune", toy / "lm", bad / "nothing.csv", *words), "nothing.csv", "no such file")
     refused(slimbert("evaluate", toy / "run", bad / "strange.csv"), "strange.csv", "unknown label 'ugly'", "neg, pos")
-    refused(slimbert("evaluate", toy / "lm", toy / "reviews.csv"), "no labels", "finetune")
-    refused(slimbert("predict", toy / "lm", "good"), "does not classify", "finetune")
+    refused(slimbert("evaluate", toy / "lm", toy / "reviews.csv"), "was not fine-tuned", "finetune")
+    refused(slimbert("predict", toy / "lm", "good"), "was not fine-tuned", "finetune")
+    asked = slimbert("finetune", toy / "lm", toy / "reviews.csv", *words, "--task", "poetry")
+    refused(asked, "--task poetry", "no such task; choose one of classification")
     assert not (bad / "r").exists()
 
 
@@ -167,7 +169,6 @@ def test_patterns_and_presets(tmp_path: Path, slimbert: Slimbert):
         (["finetune", "a"], "DATA"),
         (["finetune", "a", "b"], "--out"),
         (["finetune", "a", "b", "--out", "c", "--outt", "d"], "--outt"),
-        (["finetune", "a", "b", "--out", "c", "--task", "poetry"], "classification"),
         (["show", "bert_tiny", "--length", "0"], "--length"),
         (["show", "bert_tiny", "--length", "many"], "--length"),
         (["tokenizer"], "Missing command"),

@@ -149,5 +149,5 @@ def test_what_cannot_be_filled_is_told(data: Path):
 
 
 def test_a_model_without_labels_does_not_classify(data: Path):
-    with pytest.raises(InputError, match=r"it does not classify \(masked_lm\); fine-tune it first"):
+    with pytest.raises(InputError, match=r"it was not fine-tuned \(its head: masked_lm\); fine-tune it first"):
         predictor(data, head=MaskedLmConfig()).predict(["bama"])

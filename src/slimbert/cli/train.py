@@ -149,7 +149,7 @@ def finetune(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Fine-tune an encoder on labelled data: classes, pairs, several labels, numbers, tags, answers.
+    """Fine-tune an encoder on labelled data.
 
     It finds the columns, splits the rows, trains, and scores the test rows beside what needs no encoder, and it says
     what it chose. --set changes epochs, min_updates, batch_size, lr, max_len, ...

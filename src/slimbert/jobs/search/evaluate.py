@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from ...data.metrics.ranking import mrr, ndcg, recall
+from ...data.metrics import ranking_scores
 from ...errors import InputError
 from .index import Index, Method
 from .rerank import Reranker
@@ -57,5 +57,6 @@ def evaluate(
 
 
 def _scored(method: str, ranked: list[list[str]], relevant: Sequence[Set[str]], spent: float) -> Scored:
-    one, ten, hundred = (recall(ranked, relevant, k=k) for k in (1, 10, 100))
-    return Scored(method, mrr(ranked, relevant, k=10), one, ten, hundred, ndcg(ranked, relevant, k=10), spent)
+    found = ranking_scores(ranked, relevant)
+    one, ten, hundred = (found[f"recall@{k}"] for k in (1, 10, 100))
+    return Scored(method, found["mrr@10"], one, ten, hundred, found["ndcg@10"], spent)
