@@ -8,6 +8,7 @@ chapter 3).
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -40,9 +41,10 @@ def similarity(one: str, other: str) -> float:
     return len(left & right) / len(left | right)
 
 
-def _triples(text: str) -> set[tuple[str, str, str]]:
+@lru_cache(maxsize=256)  # one text is often compared with many
+def _triples(text: str) -> frozenset[tuple[str, str, str]]:
     words = _words(text)
-    return set(zip(words, words[1:], words[2:]))
+    return frozenset(zip(words, words[1:], words[2:]))
 
 
 def _words(text: str) -> list[str]:
