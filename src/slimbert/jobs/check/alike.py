@@ -52,7 +52,7 @@ class Alike:
         return self.seen(one, at=at), self.seen(other, at=at)
 
     def similarity(self, one: int, other: int) -> float:
-        """Of two rows in fact; a cluster follows links, so that its ends may differ. Of a pair, the lesser one counts."""
+        """Of two rows in fact: a cluster follows links, so that its ends may differ. Of a pair the lesser counts."""
         mine, theirs = ([column[self.row[i]] or "" for column in self.parts[self.part[i]].texts] for i in (one, other))
         orders = (theirs, theirs[::-1])[: len(theirs)]
         return max(min(_similarity(a, b) for a, b in zip(mine, order)) for order in orders)
