@@ -47,8 +47,9 @@ def test_exact_repeats_and_leakage_are_those_of_sets(corpus):
     made, texts, _ = corpus
     again = sum(len(rows) - len(set(rows)) for rows in texts.values())
     assert sum(found(made, "duplicates").values()) == again
+    sets = {split: set(rows) for split, rows in texts.items()}
     leaks = {
-        f"{later} rows that stand in {earlier}": sum(row in set(texts[earlier]) for row in texts[later])
+        f"{later} rows that stand in {earlier}": sum(row in sets[earlier] for row in texts[later])
         for earlier, later in itertools.combinations(texts, 2)
     }
     assert found(made, "leakage") == {title: rows for title, rows in leaks.items() if rows}
@@ -132,7 +133,7 @@ def test_what_is_found_is_what_load_task_sees(data_folder: Path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["stsb", "conll2003", "wiki_en", "squad", "mnli/validation_matched.parquet"])
+@pytest.mark.parametrize("name", ["stsb", "conll2003", "mnli/validation_matched.parquet"])
 def test_corpora_of_other_tasks_are_checked_too(data_folder: Path, name: str):
     made = check(data_folder / name)
     assert made.splits[0].rows > 0

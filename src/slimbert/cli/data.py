@@ -1,5 +1,6 @@
 """Commands about labelled data: data check. And what its result looks like to a person."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
@@ -56,10 +57,11 @@ def data_check(
 def checked(made: "Checked") -> list["Group | str"]:
     """What was read, the findings, examples, and the verdict."""
     columns = ["split", "rows", "labelled", "majority", "50%", "90%", "99%", "longest", "cut"]
-    about = f"lengths in {made.unit}" + " (tokens are more: give --tokenizer)" * (made.unit == "words")
     parts: list[Group | str] = [
         output.table(f"{made.data}: {'; '.join(made.reasons)}", columns, map(_split, made.splits)),
-        f"{about}: of half, 90% and 99% of the rows; cut: longer than {made.max_len}\n",
+        f"50%: half of the rows have at most so many {made.unit}; cut: longer than {made.max_len}",
+        *["Words were counted; tokens are more: give --tokenizer"] * (made.unit == "words"),
+        "",
         *_balance(made),
     ]
     rows = [[f.title, f.severity, f"{f.rows:>7,}" if f.rows else "", f.remedy] for f in made.findings]
@@ -68,11 +70,11 @@ def checked(made: "Checked") -> list["Group | str"]:
     if any(finding.examples for finding in made.findings):
         parts.append("\n".join(["Examples", *_examples(made.findings), ""]))
     if made.misleads:
-        kinds = dict.fromkeys(finding.title for finding in made.findings if finding.severity == "misleads")
-        return [*parts, f"training on this would mislead: {'; '.join(kinds)}"]
+        titles = [_indented(finding.title) for finding in made.findings if finding.severity == "misleads"]
+        return [*parts, "\n".join(["training on this would mislead:", *titles])]
     return [
         *parts,
-        "nothing here would mislead" + " (the warnings are worth a look)" * bool(made.findings),
+        "nothing here would mislead",
         output.following(("finetune", "ENCODER", made.data, "--out", "runs/b")),
     ]
 
@@ -102,12 +104,16 @@ def _balance(made: "Checked") -> list["Group | str"]:
 def _examples(findings: "tuple[Finding, ...]") -> Iterator[str]:
     for finding in findings:
         if finding.examples:
-            yield f"  {finding.title}"
+            yield _indented(finding.title)
         for rows in finding.examples[:EXAMPLES]:
-            if len({row.text for row in rows}) == 1:
-                yield f"    - {', '.join(map(_place, rows))}\n      {rows[0].text}"
-            else:
-                yield from (f"    {' -'[row is rows[0]]} {_place(row)}\n      {row.text}" for row in rows)
+            for row, after in zip(rows, (*rows[1:], None)):
+                yield f"    {' -'[row is rows[0]]} {_place(row)}"
+                if after is None or after.text != row.text:  # equal texts are shown once
+                    yield f"      {row.text or '(no text)'}"
+
+
+def _indented(title: str) -> str:
+    return textwrap.fill(title, 78, initial_indent="  ", subsequent_indent="    ")
 
 
 def _place(row: "Seen") -> str:
@@ -116,4 +122,5 @@ def _place(row: "Seen") -> str:
 
 
 def _short(name: str) -> str:
+    name = name if name.isprintable() else repr(name)[1:-1]
     return name if len(name) <= 24 else name[:21] + "..."

@@ -33,7 +33,8 @@ def _between(found: Alike, earlier: Part, later: Part) -> Iterator[Finding]:
     near = new[~same & np.isin(found.near[new], found.near[old])]
     nearest, similarity = _nearest(found, old, near)
     very = int((similarity >= VERY_NEAR).sum())
-    near, nearest = near[similarity >= ALIKE], nearest[similarity >= ALIKE]
+    best = np.argsort(-similarity, kind="stable")[: int((similarity >= ALIKE).sum())]
+    near, nearest = near[best], nearest[best]
     most = LEAK * len(later)
     if len(exact):
         title = f"{later.name} rows that stand in {earlier.name}"
@@ -45,14 +46,14 @@ def _between(found: Alike, earlier: Part, later: Part) -> Iterator[Finding]:
         made = Finding("near_leakage", "warning" if len(near) > most else "note", title, 0, 0.0, "", ())
         if len(exact) + very > most and very:
             made = made._replace(severity="misleads")
-        made = made._replace(remedy=f"Look at them; {very:,} of them differ by hardly a word.")
+        made = made._replace(remedy=f"Look at the examples; all but equal: {very:,}.")
         yield _with(made, found, nearest, near, later)
     if found.ids.shape[1] > 1:
         yield from _sides(found, old, np.setdiff1d(new, np.concatenate([exact, near])), earlier, later)
 
 
 def _with(finding: Finding, found: Alike, twins: Ints, rows: Ints, later: Part) -> Finding:
-    """The finding with its rows, and their twins beside the first of them."""
+    """The finding with these rows; examples are the first, each with its twin."""
     examples = tuple(found.pair(*two) for two in np.stack([twins, rows]).T[:EXAMPLES].tolist())
     return finding._replace(rows=len(rows), share=len(rows) / len(later), examples=examples)
 
