@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_clean_data_has_no_finding(tmp_path: Path):
     assert made.findings == () and [split.rows for split in made.splits] == [200, 50, 50]
 
 
-@pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".json", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
 @pytest.mark.parametrize("form", [{}, {"mark": b"\xef\xbb\xbf"}, {"ends": "\r\n"}, {"order": -1}], ids=str)
 def test_the_form_of_the_file_makes_no_difference(tmp_path: Path, suffix: str, form: dict):
     rows = [*clean(), *clean(5), {"text": 'a,b "c"', "label": "Good"}, {"text": "", "label": "good"}]
@@ -417,6 +419,38 @@ def test_what_is_not_there(tmp_path: Path):
         check(folder(tmp_path / "c", other=clean()))
     with pytest.raises(InputError, match="no text column"):
         check(write(tmp_path / "d.csv", [{"number": i, "label": i % 2} for i in range(9)]))
+
+
+WORDS = st.sampled_from(["", " ", "one two three", "one two three!", "four five six", "seven", "eight nine ten eleven"])
+ROWS = st.lists(st.fixed_dictionaries({"text": WORDS, "label": st.sampled_from(["a", "A", "b", ""])}), min_size=1)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(train=ROWS, test=ROWS)
+def test_counts_are_those_of_plain_sets(tmp_path: Path, train: list[Row], test: list[Row]):
+    """Repeats, leakage and conflicts, counted the slow way; rows without text are none of them."""
+    made = check(folder(tmp_path, train=train, test=test), text_columns=["text"], label_column="label")
+    found = {finding.kind: finding.rows for finding in made.findings}
+    texts = [[row["text"] for row in rows if row["text"].strip()] for rows in (train, test)]
+    assert found.get("duplicates", 0) == sum(len(some) - len(set(some)) for some in texts)
+    assert found.get("leakage", 0) == sum(text in texts[0] for text in texts[1])
+    assert found.get("empty", 0) == len(train) + len(test) - sum(map(len, texts))
+    labelled = [row for row in train + test if row["text"].strip() and row["label"]]
+    labels = {text: {row["label"].lower() for row in labelled if row["text"] == text} for text in texts[0] + texts[1]}
+    assert found.get("conflicts", 0) == sum(len(labels[row["text"]]) > 1 for row in labelled)
+    spoken = {"one two three", "one two three!"}
+    near = [text for text in texts[1] if text in spoken and text not in texts[0] and spoken & set(texts[0])]
+    assert found.get("near_leakage", 0) == len(near)
+
+
+def test_names_of_classes_and_unlabelled_rows(tmp_path: Path):
+    rows = [{"text": row["text"], "label": i % 2} for i, row in enumerate(clean())]
+    features = {"info": {"features": {"label": {"names": ["negative", "positive"], "_type": "ClassLabel"}}}}
+    table = pa.Table.from_pylist([*rows, {"text": "not decided yet", "label": -1}])
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "a.parquet")
+    made = check(tmp_path / "a.parquet")
+    assert made.splits[0].labels == {"negative": 100, "positive": 100} and made.splits[0].labelled == 200
+    assert (only(made, "unlabelled").severity, places(only(made, "unlabelled"))) == ("warning", [["a.parquet:row 201"]])
 
 
 TEXT = st.one_of(st.none(), st.text(max_size=8), st.sampled_from(["a b c d", "A b, c d!", "", " "]), st.integers(0, 3))

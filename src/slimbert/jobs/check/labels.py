@@ -1,11 +1,12 @@
 """Faults of the labels: too few, too uneven, missing, spelt in several ways, unknown in train, written in the text."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from .findings import EXAMPLES, Finding, Seen, Severity
-from .reading import Data, Part
+from .reading import Data, Part, number_of
 
 FEW_ROWS = 100  # of train: with fewer, a score on a tenth of them has an interval of 30 points and more
 RARE_ROWS = 10  # of a label: fewer cannot fill train, validation and test, and hardly teach anything
@@ -26,7 +27,7 @@ def labels(data: Data) -> Iterator[Finding]:
         return
     yield from _missing(data)
     if data.kind in ("numbers", "other"):
-        what = "numbers" if data.kind == "numbers" else "texts or objects"
+        what = _range(train) if data.kind == "numbers" else "texts or objects"
         remedy = "What needs classes was not checked; is this the label column?"
         yield _finding("no_classes", "note", f"the labels are {what}, not classes", remedy)
         return
@@ -69,6 +70,11 @@ def _rows(data: Data) -> Iterator[Finding]:
     elif count < FEW_ROWS:
         remedy = "Label more; until then do not trust small differences of scores."
         yield _finding("few_rows", "warning", "few rows to learn from", remedy, rows=count, of=count)
+
+
+def _range(part: Part) -> str:
+    numbers = [value for word in part.labels.words if math.isfinite(value := number_of(word))]
+    return f"numbers from {min(numbers):g} to {max(numbers):g}"
 
 
 def _missing(data: Data) -> Iterator[Finding]:
