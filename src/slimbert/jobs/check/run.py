@@ -1,0 +1,109 @@
+"""The check of labelled data: does a score trained on it mean what it says? Nothing is changed, nothing is trained."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...data.tokenizer import TextTokenizer
+from ...errors import InputError
+from .alike import compare
+from .findings import SEVERITIES, Finding
+from .labels import counts, labels
+from .leaks import leaks
+from .lengths import Lengths, lengths, measured, summary
+from .reading import Data, LabelKind, Part, read
+from .repeats import conflicts, repeats
+from .texts import texts
+
+
+class SplitFound(NamedTuple):
+    """A split ("all" for one file). labels: rows of each label, most first; majority_share: of the first among them."""
+
+    split: str
+    rows: int
+    labelled: int
+    labels: dict[str, int]
+    majority_share: float | None
+    lengths: Lengths
+
+
+class Checked(NamedTuple):
+    """What the check came to. misleads: whether any finding does; unit: of the lengths, "tokens" or "words"."""
+
+    data: str
+    text_columns: tuple[str, ...]
+    label_column: str | None
+    label_kind: LabelKind
+    reasons: tuple[str, ...]
+    splits: tuple[SplitFound, ...]
+    unit: str
+    max_len: int
+    findings: tuple[Finding, ...]
+    misleads: bool
+    seconds: float
+
+
+def check(
+    path: str | Path,
+    *,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    tokenizer: str | Path | None = None,
+    max_len: int = 256,
+) -> Checked:
+    """Look for what would mislead: leakage, repeats, conflicts, labels, broken texts, lengths.
+
+    path: a labelled file, or a folder of splits, as `finetune` takes it. tokenizer: a folder that holds one; without it
+    words are counted. Faults of rows are findings; InputError is for a path, a column or a tokenizer that is missing.
+    """
+    began = time.perf_counter()
+    if max_len < 1:
+        raise InputError("max_len", f"{max_len} is too small", "give 1 or more")
+    pieces = None if tokenizer is None else TextTokenizer.load(tokenizer)
+    data = read(path, text_columns=text_columns, label_column=label_column)
+    alike = compare(data)
+    unit = "words" if pieces is None else "tokens"
+    sizes = {name: measured(part, pieces) for name, part in data.parts.items()}
+    found = [
+        *_unread(data),
+        *leaks(data, alike),
+        *conflicts(data, alike),
+        *repeats(alike),
+        *labels(data),
+        *texts(data),
+        *lengths(data, sizes, unit=unit, max_len=max_len),
+    ]
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable
+    return Checked(
+        str(path),
+        data.text_columns,
+        data.label_column,
+        data.kind,
+        data.reasons,
+        tuple(_split(part, data.kind, summary(sizes[name], max_len)) for name, part in data.parts.items()),
+        unit,
+        max_len,
+        tuple(found),
+        any(finding.severity == "misleads" for finding in found),
+        time.perf_counter() - began,
+    )
+
+
+def _split(part: Part, kind: LabelKind, sizes: Lengths) -> SplitFound:
+    found = dict(counts(part).most_common()) if kind in ("classes", "lists") else {}
+    share = max(found.values()) / sum(found.values()) if found else None
+    return SplitFound(part.name, len(part), part.labels.given, found, share, sizes)
+
+
+def _unread(data: Data) -> Iterator[Finding]:
+    """Files and records that could not be read."""
+    for error in data.lost:
+        title = f"not checked, {error.place}: {error.problem}"
+        yield Finding("unreadable", "misleads", title, 0, 0.0, f"{error.remedy.capitalize()}.", ())
+    if data.skipped:
+        first = data.skipped[0]
+        title = f"records that could not be read as they are, first {first.place}: {first.problem}"
+        remedy = f"{first.remedy.capitalize()}; rows are counted without those left out."
+        count = len(data.skipped)
+        yield Finding("skipped", "warning", title, count, count / (count + len(data)), remedy, ())
