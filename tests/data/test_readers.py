@@ -195,6 +195,21 @@ def test_table_types_and_conflicts(tmp_path: Path) -> None:
         table(tmp_path / "b.jsonl", columns=["lable"])
 
 
+def test_tables_without_what_cannot_be_read(tmp_path: Path) -> None:
+    """Records go to `bad` and are left out; mixed values go to `bad` and are read as texts."""
+    faults: list[InputError] = []
+    made = table(put(tmp_path, "a.csv", "text,label\none,1\ntwo\nthree,3\n"), bad=faults.append)
+    assert made.to_pydict() == {"text": ["one", "three"], "label": [1, 3]}
+    content = '{"text": "one", "label": 1}\n{broken\n[]\n{"text": "\\ud800", "label": ["x"]}\n'
+    made = table(put(tmp_path, "b.jsonl", content), bad=faults.append)
+    assert made.to_pydict() == {"text": ["one", "?"], "label": ["1", '["x"]']}
+    places = " ".join(Path(fault.place).name for fault in faults)
+    assert places == "a.csv:3 b.jsonl:2 b.jsonl:3 b.jsonl:4 b.jsonl:4"
+    for name in ("c.csv", "c.jsonl"):
+        with pytest.raises(InputError, match="no row"):
+            table(put(tmp_path, name, ""), bad=faults.append)
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
@@ -205,7 +220,11 @@ def test_corruption_gives_only_input_errors(name: str, tmp_path_factory: pytest.
     for at, new in changes:
         broken[at : at + len(new)] = new
     path = put(tmp_path_factory.mktemp("broken"), name, bytes(broken[: data.draw(st.integers(0, len(broken)))]))
-    for read in (documents, lambda p: documents(p, skip_bad=True), lambda p: [table(p)]):
+
+    def tolerant(path: Path) -> list[pa.Table]:
+        return [table(path, bad=lambda _: None)]
+
+    for read in (documents, lambda p: documents(p, skip_bad=True), lambda p: [table(p)], tolerant):
         with contextlib.suppress(InputError):
             assert all(isinstance(text, str | pa.Table) for text in read(path))
 

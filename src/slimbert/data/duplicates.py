@@ -34,6 +34,23 @@ def clusters(texts: Sequence[str]) -> NDArray[np.int64]:
     return first[number]
 
 
+def similarity(one: str, other: str) -> float:
+    """The Jaccard similarity itself: of all word triples in either text, the share that both have."""
+    left, right = _triples(one), _triples(other)
+    return len(left & right) / len(left | right)
+
+
+def _triples(text: str) -> set[tuple[str, str, str]]:
+    words = _words(text)
+    return set(zip(words, words[1:], words[2:]))
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case, at least three: a short text is one triple."""
+    found = re.findall(r"\w+", text.lower())
+    return found + [""] * (3 - len(found))
+
+
 def _links(signatures: NDArray[np.uint64], start: int) -> NDArray[np.int64]:
     """[2, M] texts alike one before them with the same band; each is compared with the first that has the band."""
     band = np.ascontiguousarray(signatures[:, start : start + BAND])
@@ -49,8 +66,7 @@ def _signatures(texts: Sequence[str]) -> NDArray[np.uint64]:
     known: dict[str, int] = {}
     words, sizes = [], np.zeros(len(texts), dtype=np.int64)
     for number, text in enumerate(texts):
-        found = re.findall(r"\w+", text.lower())
-        found += ["", ""][: max(0, 3 - len(found))] if found else ["", "", ""]  # a short text is one triple
+        found = _words(text)
         words += [known.setdefault(word, len(known)) for word in found]
         sizes[number] = len(found)
     hashed = np.array([crc32(word.encode()) for word in known], dtype=np.uint64)[words] * _ODD

@@ -5,6 +5,7 @@ an InputError with file:line (file and row where the format has no lines).
 """
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -197,10 +198,11 @@ def _hub(name: str, text_column: str | None, bad: Bad) -> Iterator[str]:
         raise InputError(name, f"cannot be read ({_first_line(error)})", "check the name and the network") from error
 
 
-def table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+def table(path: str | Path, *, columns: Sequence[str] | None = None, bad: Bad = stop) -> pa.Table:
     """All rows of one file as named columns; whole-number and decimal columns of a csv become int64 and float64.
 
     columns: only these; InputError with the names there are when one is missing, or when there is no row at all.
+    bad: gets what is wrong with a record, which is then left out, or with mixed values, which are then read as texts.
     """
     expand(path)
     place = str(path)
@@ -218,9 +220,9 @@ def table(path: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table
             problem = f"broken parquet file ({_first_line(error)})"
             raise InputError(place, problem, "make or fetch it again") from error
     elif form(place) in (".csv", ".tsv"):
-        made = _csv_table(place, columns)
+        made = _csv_table(place, columns, bad)
     else:
-        made = _json_table(place, columns)
+        made = _json_table(place, columns, bad)
     if made.num_rows == 0:
         raise InputError(place, "there is no row in it", "check the file")
     return made
@@ -234,9 +236,9 @@ def _check_names(names: Sequence[str], wanted: Sequence[str] | None, place: str)
             raise InputError(place, f"two columns are called {name!r}", "rename one")
 
 
-def _csv_table(path: str, columns: Sequence[str] | None) -> pa.Table:
-    rows = csv_rows(path)
-    header = next(rows)[1]
+def _csv_table(path: str, columns: Sequence[str] | None, bad: Bad) -> pa.Table:
+    rows = csv_rows(path, bad)
+    header = next(rows, (path, list[str]()))[1]  # none where the file is empty and `bad` does not raise
     _check_names(header, columns, f"{path}:1")
     chosen = [header.index(name) for name in columns or header]
     body = [[row[i] for i in chosen] for _, row in rows]
@@ -252,33 +254,45 @@ def _numbers(texts: list[str]) -> pa.Array:
     return strings
 
 
-def _json_table(path: str, columns: Sequence[str] | None) -> pa.Table:
+def _json_table(path: str, columns: Sequence[str] | None, bad: Bad) -> pa.Table:
     rows: list[tuple[str, dict[str, Any]]] = []
     names: dict[str, None] = {}
-    for place, record in json_records(path):
+    for place, record in json_records(path, bad):
         if not isinstance(record, dict):
-            raise InputError(
-                place, f"expected an object, found {type(record).__name__}", 'write {"column": value, ...}'
-            )
+            bad(InputError(place, f"expected an object, found {type(record).__name__}", 'write {"column": value, ...}'))
+            continue
         rows.append((place, record))
         names.update(dict.fromkeys(record))
     if rows:
         _check_names(list(names), columns, path)
-    return pa.table({name: _json_column(name, rows) for name in columns or names})
+    return pa.table({name: _json_column(name, rows, bad) for name in columns or names})
 
 
-def _json_column(name: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> pa.Array:
+def _json_column(name: str, rows: Sequence[tuple[str, dict[str, Any]]], bad: Bad) -> pa.Array:
     try:
         return pa.array([record.get(name) for _, record in rows])
     except _FAULTS as error:
-        kinds: dict[type, str] = {}
-        for place, record in rows:  # the first row that is not what the first row is, or cannot be held at all
-            try:
-                pa.array([record.get(name)])
-            except _FAULTS as own:
-                raise InputError(place, f"{name!r} cannot be read ({_first_line(own)})", "correct the value") from own
-            if record.get(name) is not None:
-                kinds.setdefault(type(record[name]), place)
-        other = list(kinds.items())[-1]
-        problem = f"{name!r} is {other[0].__name__} here and {next(iter(kinds)).__name__} before"
-        raise InputError(other[1], f"{problem} ({_first_line(error)})", "write one kind of value") from error
+        bad(_fault(name, rows, error))
+        return pa.array([_as_text(record.get(name)) for _, record in rows], pa.string())
+
+
+def _fault(name: str, rows: Sequence[tuple[str, dict[str, Any]]], error: BaseException) -> InputError:
+    """The first row that is not what the first row is, or cannot be held at all."""
+    kinds: dict[type, str] = {}
+    for place, record in rows:
+        try:
+            pa.array([record.get(name)])
+        except _FAULTS as own:
+            return InputError(place, f"{name!r} cannot be read ({_first_line(own)})", "correct the value")
+        if record.get(name) is not None:
+            kinds.setdefault(type(record[name]), place)
+    other = list(kinds.items())[-1]
+    problem = f"{name!r} is {other[0].__name__} here and {next(iter(kinds)).__name__} before"
+    return InputError(other[1], f"{problem} ({_first_line(error)})", "write one kind of value")
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # half a surrogate pair becomes "?"

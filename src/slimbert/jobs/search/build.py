@@ -101,7 +101,7 @@ class _Building:
             self._count_words(texts)
         self._encode(texts)
         counts = {"dim": self.encoder.dim, "count": len(texts), "normalise": True, **self.state["texts"]}
-        about = {"sha256": self.encoder.sha256, "max_len": self.encoder.predictor.max_len}
+        about = {"sha256": self.encoder.sha256, "max_len": self.encoder.predictor.task.max_len}
         store.write_manifest(self.folder, {"model": about, **counts, "approximate": False, "asked": self.asked})
         shutil.rmtree(self.aside)
 
@@ -109,7 +109,7 @@ class _Building:
         """Texts and places, written aside and moved when they are whole."""
         predictor = self.encoder.predictor
         found = documents(sources, text_column=self.asked["text_column"])
-        passages = Passages(found, predictor.tokenizer, max_len=predictor.max_len, windows=self.asked["windows"])
+        passages = Passages(found, predictor.tokenizer, max_len=predictor.task.max_len, windows=self.asked["windows"])
         with Progress(None, unit="passage", enabled=not self.quiet) as progress:
 
             def told() -> Iterator[Passage]:

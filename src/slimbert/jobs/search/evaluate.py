@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from ...data.metrics.ranking import mrr, ndcg, recall
+from ...data.metrics import ndcg_at, recall_at, reciprocal_rank_at
 from ...errors import InputError
 from .index import Index, Method
 from .rerank import Reranker
@@ -57,5 +57,6 @@ def evaluate(
 
 
 def _scored(method: str, ranked: list[list[str]], relevant: Sequence[Set[str]], spent: float) -> Scored:
-    one, ten, hundred = (recall(ranked, relevant, k=k) for k in (1, 10, 100))
-    return Scored(method, mrr(ranked, relevant, k=10), one, ten, hundred, ndcg(ranked, relevant, k=10), spent)
+    one, ten, hundred = (float(recall_at(ranked, relevant, k=k).mean()) for k in (1, 10, 100))
+    first, gain = (float(score(ranked, relevant, k=10).mean()) for score in (reciprocal_rank_at, ndcg_at))
+    return Scored(method, first, one, ten, hundred, gain, spent)
