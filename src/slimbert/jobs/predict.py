@@ -71,7 +71,9 @@ class Predictor:
         vectors = isinstance(head, EmbedConfig) and self.task.kind == "embedding"
         if not vectors and not isinstance(head, SequenceConfig | TokenConfig | SpanConfig):
             said = getattr(head, "kind", "none")
-            raise InputError("model", f"it was not fine-tuned (its head: {said})", "fine-tune it first: slimbert finetune")
+            raise InputError(
+                "model", f"it was not fine-tuned (its head: {said})", "fine-tune it first: slimbert finetune"
+            )
         return kind_of(self.tokenizer, self.task, getattr(head, "labels", self.task.names))
 
     def outputs(self, features: Features) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...config import dump
 from ...data.tokenizer import TextTokenizer
 from ...errors import InputError
-from ...model import headless, load_model, save_model
+from ...model import Model, headless, load_model, save_model
 from ...model.folder import digest
 from ...model.heads import EmbedConfig
 from ..predict import Predictor, load
@@ -37,10 +37,11 @@ def encoder_of(name: str | Path, *, batch_size: int, device: str | None) -> Enco
     """
     whole = load(name, device="cpu")
     model = whole.model if isinstance(whole.model.config.head, EmbedConfig) else headless(whole.model)
-    about = [dump(model.config), digest(model.state_dict()), whole.tokenizer.sha256, whole.task.max_len]
+    max_len = whole.task.max_len
+    about = [dump(model.config), digest(model.state_dict()), whole.tokenizer.sha256, max_len]
     sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    task = Description(max_len=whole.task.max_len)
-    predictor = Predictor(model, whole.tokenizer, task=task, device=device, batch_size=batch_size)
+    predictor = _reading(model, whole.tokenizer, max_len, device=device)
+    predictor.batch_size = batch_size
     return Encoder(predictor, sha256)
 
 
@@ -50,5 +51,8 @@ def copied(folder: Path, manifest: dict[str, Any], *, device: str | None) -> Pre
     if model.config.encoder.dim != manifest["dim"]:
         problem = f"vectors of {model.config.encoder.dim} numbers, the index has {manifest['dim']}"
         raise InputError(folder, problem, "build the index again")
-    task = Description(max_len=about["max_len"])
-    return Predictor(model, TextTokenizer.load(folder), task=task, device=device)
+    return _reading(model, TextTokenizer.load(folder), about["max_len"], device=device)
+
+
+def _reading(model: Model, tokenizer: TextTokenizer, max_len: int, *, device: str | None) -> Predictor:
+    return Predictor(model, tokenizer, task=Description(max_len=max_len), device=device)

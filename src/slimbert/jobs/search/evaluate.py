@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from ...data.metrics import ranking_scores
+from ...data.metrics import ndcg_at, recall_at, reciprocal_rank_at
 from ...errors import InputError
 from .index import Index, Method
 from .rerank import Reranker
@@ -57,6 +57,6 @@ def evaluate(
 
 
 def _scored(method: str, ranked: list[list[str]], relevant: Sequence[Set[str]], spent: float) -> Scored:
-    found = ranking_scores(ranked, relevant)
-    one, ten, hundred = (found[f"recall@{k}"] for k in (1, 10, 100))
-    return Scored(method, found["mrr@10"], one, ten, hundred, found["ndcg@10"], spent)
+    one, ten, hundred = (float(recall_at(ranked, relevant, k=k).mean()) for k in (1, 10, 100))
+    first, gain = (float(score(ranked, relevant, k=10).mean()) for score in (reciprocal_rank_at, ndcg_at))
+    return Scored(method, first, one, ten, hundred, gain, spent)

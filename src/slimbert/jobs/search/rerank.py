@@ -23,7 +23,7 @@ class Reranker:
         self.run, self.depth = str(run), depth
         self.predictor = load(run, device=device)
         head = self.predictor.model.config.head
-        if not isinstance(head, SequenceConfig) or len(self.predictor.task.text_columns) != 2:
+        if not isinstance(head, SequenceConfig) or self.predictor.task.kind != "pair":
             raise InputError(run, "it does not judge pairs of texts", "fine-tune one: slimbert finetune --task pair")
         if label is None and len(head.labels) != 2:
             raise InputError(run, f"which label means a hit? it has {_named(head.labels)}", "name it: --rerank-label")
