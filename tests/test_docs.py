@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from slimbert.config import KINDS, load
-from slimbert.jobs.classifier import Settings
+from slimbert.jobs.settings import Settings
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.model import ModelConfig, SpecialTokens
 from slimbert.model.presets import PRESETS

@@ -72,6 +72,8 @@ def imports(file: Path) -> Iterator[tuple[ast.AST, str, bool]]:
     """(node, absolute dotted name, at the top of the file?) of every import, relative ones resolved."""
     module = tree(file)
     inside = {n for f in ast.walk(module) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    typed = (n for n in ast.walk(module) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+    inside |= {n for block in typed for n in ast.walk(block)}  # for type checkers: nothing is imported
     is_package = file.name == "__init__.py"
     here = ["slimbert"] if file.parent == PACKAGE and is_package else ["slimbert", *module_of(file)]
     for node in ast.walk(module):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .data.prepare import prepare
     from .errors import InputError, Interrupted, RunError
+    from .jobs.estimator import SlimbertClassifier
     from .jobs.finetune import finetune
     from .jobs.predict import load
     from .jobs.pretrain import pretrain
@@ -21,6 +22,7 @@ _HOMES = {
     "InputError": ".errors",
     "Interrupted": ".errors",
     "RunError": ".errors",
+    "SlimbertClassifier": ".jobs.estimator",
     "finetune": ".jobs.finetune",
     "load": ".jobs.predict",
     "prepare": ".data.prepare",
@@ -32,6 +34,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "RunError",
+    "SlimbertClassifier",
     "__version__",
     "finetune",
     "load",

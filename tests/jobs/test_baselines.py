@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from slimbert.data.tasks import Split, Task, load_task
-from slimbert.jobs.baselines import GRID, baselines, majority, tfidf
+from slimbert.jobs.baselines import baselines, majority, tfidf
+from slimbert.jobs.baselines.classes import GRID
 
 
 def task(train: Split, validation: Split, test: Split | None) -> Task:

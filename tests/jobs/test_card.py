@@ -33,7 +33,7 @@ def test_classifier(tmp_path: Path):
     ):
         assert line in text
     assert "| scored on | 200 rows of validation |" in card(tmp_path, result | {"test": None, "baselines": {}})
-    assert 'predict([("first text", "second text")])' in card(tmp_path, result | {"kind": "pair"})
+    assert 'predict([("first text", "second text")])' in card(tmp_path, result | {"kind": "pair", "texts": 2})
 
 
 def test_masked_language_model(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Fine-tuning as a job: it learns from a few hundred rows, resumes bit by bit, leaves a whole model folder."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,20 +19,23 @@ from slimbert.data.shards import Shards
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError, Interrupted
-from slimbert.jobs.classifier import Settings, classifier, default_lr
-from slimbert.jobs.finetune import Finetuned, finetune
+from slimbert.jobs.finetune import finetune
+from slimbert.jobs.finetuned import Finetuned
+from slimbert.jobs.heading import with_head
 from slimbert.jobs.labelled import Labelled
 from slimbert.jobs.predict import load
 from slimbert.jobs.pretrain import pretrain
+from slimbert.jobs.settings import Settings, default_lr
+from slimbert.jobs.tasks import kind_for
 from slimbert.model import ModelConfig, fresh, load_model, presets, save_model
 from slimbert.model.heads import PoolerConfig, SequenceConfig
 from slimbert.model.transform import put_tokens_back, with_tokens
 from slimbert.train import checkpoints
 from slimbert.train.engine import engine
 from slimbert.train.loop import train
-from slimbert.train.objectives import Classify
 from slimbert.train.optim import OptimConfig, adamw
 from slimbert.train.run import RunFolder
+from slimbert.train.supervised import Supervised, one_class
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True, "with_baselines": False}
@@ -116,7 +120,7 @@ def test_pairs(encoder: Path, tmp_path: Path):
     made = finetune(encoder, data, out=tmp_path / "run", settings=QUICK, **HERE)
     assert (made.kind, made.labels) == ("pair", ("different", "same"))
     task = load(made.run, device="cpu").task
-    assert task["text_columns"] == ["premise", "hypothesis"]
+    assert task.text_columns == ("premise", "hypothesis")
     assert load(made.run, device="cpu").predict([("bama ba", "goso")])[0].label in made.labels
 
 
@@ -144,7 +148,7 @@ def test_cut_texts_are_counted_and_said(encoder: Path, reviews: Path, tmp_path: 
     expected = float(np.mean(tokenizer.count(task.train.texts) > 8))
     assert 0 < expected < 1
     options = {**HERE, "quiet": False}
-    made = finetune(encoder, reviews, out=tmp_path / "run", settings=(*QUICK, "max_len=8"), **options)
+    made = finetune(encoder, reviews, out=tmp_path / "run", settings=(*QUICK, "max_len=8", "windows=cut"), **options)
     assert made.cut_share == expected
     told = capsys.readouterr().err
     assert f"{expected:.1%} of the training texts are longer than 8 tokens and were cut" in told
@@ -310,17 +314,19 @@ def test_the_kind_that_was_asked_for(encoder: Path, reviews: Path, tmp_path: Pat
 
 def test_a_head_for_the_same_labels_is_kept(learnt: Finetuned, encoder: Path):
     model = load_model(learnt.run)
-    made = classifier(model, ("negative", "positive"), Settings(seed=3))
+    old = model.config.head
+    made = with_head(model, old, dropout=0.2, seed=3)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in made.state_dict().items())
-    other = classifier(model, ("positive", "negative"), Settings(seed=3))
+    other = with_head(model, dataclasses.replace(old, labels=("positive", "negative")), dropout=0.2, seed=3)
     assert other.config.head.labels == ("positive", "negative")
+    assert made.config.head.dropout == 0.2
     assert not torch.equal(other.head.classes.weight, model.head.classes.weight)
 
 
 def test_a_pooler_is_taken_up():
     config = presets.from_pattern("1{sf}", dim=16, head_dim=8, vocab=20)
     model = fresh(ModelConfig(encoder=config, head=PoolerConfig()), 0)
-    made = classifier(model, ("a", "b"), Settings(hidden="tanh"))
+    made = with_head(model, SequenceConfig(labels=("a", "b"), hidden="tanh"), dropout=0.1, seed=0)
     assert torch.equal(made.head.dense.weight, model.head.dense.weight)
 
 
@@ -344,8 +350,10 @@ def test_training_the_compact_table_equals_training_the_whole(encoder: Path, tas
     1e-6: the clipped norm sums in another order.
     """
     tokenizer = TextTokenizer.load(encoder)
-    data = Labelled(task, tokenizer, 16)
-    whole = classifier(load_model(encoder), task.labels, Settings(dropout=0.0))
+    kind, _ = kind_for(task, tokenizer, Settings(), max_len=16)
+    data = Labelled(task, kind, tokenizer)
+    head = SequenceConfig(labels=task.labels, pool="mean", hidden=None)
+    whole = with_head(load_model(encoder), head, dropout=0.0, seed=0)
     assert len(data.used) < tokenizer.vocab_size
     small = with_tokens(whole, data.used)
     batches = [data.batch("train", np.arange(i, i + 8), "cpu") for i in (0, 8, 16)]
@@ -358,7 +366,7 @@ def test_training_the_compact_table_equals_training_the_whole(encoder: Path, tas
         )
     made = []
     for model, feed in ((small, batches), (whole, spelt)):
-        objective = Classify(model)
+        objective = Supervised(model, one_class)
         optimizer = adamw(objective, OptimConfig(lr=1e-3, weight_decay=0.0))
         for _ in train(objective, feed, optimizer, accelerator=engine(device="cpu")):
             pass

@@ -14,6 +14,7 @@ from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.predict import Predictor
+from slimbert.jobs.tasks import Description
 from slimbert.model import ModelConfig, fresh, presets
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
 
@@ -23,7 +24,7 @@ TEXTS = [" ".join(WORDS[i : i + n]) for i, n in enumerate((3, 1, 9, 5, 2, 20, 4,
 
 
 def predictor(
-    data: Path, pattern: str = "2{sf}", *, head: Any = None, pairs: bool = False, **options: Any
+    data: Path, pattern: str = "2{sf}", *, head: Any = None, pairs: bool = False, max_len: int = 512, **options: Any
 ) -> Predictor:
     """Random weights."""
     tokenizer = TextTokenizer.load(Shards.open(data).tokenizer_folder)
@@ -31,8 +32,8 @@ def predictor(
     model = fresh(ModelConfig(encoder=encoder, head=head or SequenceConfig(labels=LABELS)), 3)
     for parameter in model.parameters():
         parameter.data *= 3  # answers that differ
-    columns = ["premise", "hypothesis"] if pairs else ["text"]
-    return Predictor(model, tokenizer, task={"text_columns": columns}, device="cpu", **options)
+    columns = ("premise", "hypothesis") if pairs else ("text",)
+    return Predictor(model, tokenizer, task=Description(text_columns=columns, max_len=max_len), device="cpu", **options)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -97,7 +98,7 @@ def test_long_texts_are_cut(data: Path):
     model = predictor(data)
     assert len(model.encode([long])[0][0]) == 24
     assert model.predict([long])[0].label in LABELS
-    assert predictor(data, max_len=8).max_len == 8
+    assert predictor(data, max_len=8).task.max_len == 8
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

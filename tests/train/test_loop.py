@@ -15,8 +15,9 @@ from slimbert.state import Encoded
 from slimbert.train.engine import engine
 from slimbert.train.evaluate import masked_lm_loss
 from slimbert.train.loop import Start, Step, restore, snapshot, train
-from slimbert.train.objectives import Batch, Classify, Encode, Loss, MaskedLm, Params, Wrapper, with_first_row
+from slimbert.train.objectives import Batch, Encode, Loss, MaskedLm, Params, Wrapper
 from slimbert.train.optim import OptimConfig, adamw
+from slimbert.train.supervised import Supervised, one_class, with_first_row
 
 VOCAB, SEQ, ROWS, PICKED = 50, 12, 4, 3
 
@@ -184,7 +185,7 @@ def test_classifier_of_a_narrowing_encoder_keeps_the_first_row():
     selected = with_first_row(classifier, batch)
     assert selected["select"].tolist() == [[0], [0], [0]]
     whole = torch.nn.functional.cross_entropy(classifier(batch["input_ids"]), batch["labels"])
-    torch.testing.assert_close(Classify(classifier)(batch).total, whole)
+    torch.testing.assert_close(Supervised(classifier, one_class)(batch).total, whole)
 
 
 def test_validation_weighs_every_predicted_token_alike():

@@ -9,13 +9,6 @@ from typing import Annotated
 import typer
 
 
-class TaskKind(enum.StrEnum):
-    """What `finetune` learns."""
-
-    classification = "classification"
-    pair = "pair"
-
-
 class Target(enum.StrEnum):
     """What `convert` writes."""
 
@@ -61,6 +54,7 @@ Labelled = Annotated[
         metavar="DATA", help="Labelled .csv .tsv .jsonl .json .parquet, or a folder with train, validation, test files."
     ),
 ]
+Split = Annotated[str, typer.Option("--split", metavar="NAME", help="Of a folder: train, validation or test.")]
 Texts = Annotated[
     list[str] | None,
     typer.Argument(metavar="TEXT", help="Texts; without any and without --file: standard input, one a line."),
@@ -82,6 +76,21 @@ TextColumns = Annotated[
 ]
 LabelColumn = Annotated[
     str | None, typer.Option("--label-column", metavar="NAME", help="Column of the label, when guessing fails.")
+]
+TaskKind = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="KIND",
+        help="classification, pair, multilabel, regression, or a benchmark (sst2, cola, stsb, ...); else guessed.",
+    ),
+]
+Baselines = Annotated[bool, typer.Option(help="Also score what needs no encoder.")]
+FewShot = Annotated[
+    int | None, typer.Option("--few-shot", min=1, metavar="N", help="Train on N rows of each class only.")
+]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=2, metavar="N", help="Train N times and say how sure the score is.")
 ]
 Settings = Annotated[
     list[str] | None,

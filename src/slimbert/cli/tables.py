@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ..jobs.scores import ordered
 from .output import bytes_of, clock, count, following, pairs, share, table
 
 COSTS = ("parameters", "macs", "activation_bytes")
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from ..data.prepare import Report
+    from ..jobs.compare import Compared
     from ..jobs.demo.run import Demo
     from ..jobs.evaluate import Evaluated
-    from ..jobs.finetune import Finetuned
+    from ..jobs.finetuned import Finetuned
     from ..jobs.models import Made
     from ..jobs.overview import Known, Shown
     from ..jobs.pretrain import Pretrained
+    from ..jobs.scores import Score
+    from ..jobs.seeds import Seeded
     from ..model.cost import PartCost
 
 
@@ -54,40 +58,63 @@ def finetuned(made: "Finetuned") -> list["Group | str"]:
     """Scores of the encoder beside its baselines, and where the model is."""
     score, part = (made.test, "test") if made.test else (made.validation, "validation")
     title = f"Score on {part}, {score['rows']:,} rows"
-    rows = [_scores("fine-tuned encoder", score), *(_scores(name, other) for name, other in made.baselines.items())]
     values = {
         "run": made.run,
         "labels": ", ".join(made.labels),
         "updates": f"{made.updates:,} in {clock(made.seconds)}",
-        "texts cut": share(made.cut_share),
+        "longer texts": share(made.cut_share),
     }
-    best = max(made.baselines, key=lambda name: made.baselines[name]["accuracy"], default=None)
-    behind = best is not None and made.baselines[best]["accuracy"] >= score["accuracy"]
+    best = max(made.baselines, key=lambda name: made.baselines[name][made.metric], default=None)
+    behind = best is not None and made.baselines[best][made.metric] >= score[made.metric]
     verdict = [f"the encoder is not ahead of {best} on these rows", ""] * behind
-    texts = ("some text",) if made.kind == "classification" else ("first text", "second text")
+    texts = ("some text",) if made.texts == 1 else ("first text", "second text")
     commands = [
         ("predict", made.run, *texts),
         ("predict", made.run, "--file", "texts.csv"),
         ("evaluate", made.run, "MORE.csv"),
     ]
-    scores = table(title, ["", "accuracy", "95% interval", "macro F1"], rows)
+    scores = _scores(title, {"fine-tuned encoder": score} | dict(made.baselines), made.metric)
     return [scores, *verdict, pairs("", values), "", following(*commands)]
 
 
 def evaluated(made: "Evaluated") -> list["Group | str"]:
     """The score, then each label by itself."""
     split = {"split": made.split} if made.split else {}
-    title = f"Score on {made.score['rows']:,} rows"
-    rows = [[*_scores("all", made.score)]]
     labels = [
         [one.label, count(one.rows), "-" if one.recall is None else share(one.recall), f"{one.f1:.3f}"]
         for one in made.labels
     ]
     return [
-        table(title, ["", "accuracy", "95% interval", "macro F1"], rows),
-        table("", ["label", "rows", "found", "F1"], labels),
+        _scores(f"Score on {made.score['rows']:,} rows", {"all": made.score}, made.metric),
+        *([table("", ["label", "rows", "found", "F1"], labels)] if labels else []),
         pairs("", {"run": made.run, "data": made.data} | split),
     ]
+
+
+def seeded(made: "Seeded") -> list["Group | str"]:
+    """The score of every seed, their mean and its interval."""
+    columns = ["", ordered(made.runs[0].test or made.runs[0].validation, made.metric)[0].name]
+    rows = [[run.run, f"{(run.test or run.validation)[made.metric]:.3f}"] for run in made.runs]
+    values = {
+        "mean": f"{made.mean:.3f}",
+        "deviation": f"{made.deviation:.3f}",
+        "95% interval of the mean": f"{made.low:.3f} to {made.high:.3f}",
+        "best on validation": made.best,
+    }
+    return [table(f"{len(made.runs)} seeds", columns, rows), pairs("", values), "", following(("predict", made.best))]
+
+
+def compared(made: "Compared") -> list["Group | str"]:
+    """Two runs and their difference."""
+    names = (f"1: {made.first}", f"2: {made.second}")
+    scores = _scores(f"Scores on {made.rows:,} rows", dict(zip(names, made.scores, strict=True)), made.metric)
+    sure = "they differ" if made.low > 0 or made.high < 0 else "no difference is shown by these rows"
+    values = {
+        "difference, 1 minus 2": f"{made.difference:+.4f}",
+        "95% interval": f"{made.low:+.4f} to {made.high:+.4f}",
+        "p": f"{made.p:.3g}",
+    }
+    return [scores, pairs("", values), sure]
 
 
 def folder_made(made: "Made") -> "Group":
@@ -221,6 +248,18 @@ def listed(title: str, values: Mapping[str, str]) -> str:
     return "\n".join([title, *(f"  {text}\n    -> {value}" for text, value in values.items()), ""])
 
 
-def _scores(name: str, score: Mapping[str, float]) -> list[str]:
-    interval = f"{share(score['accuracy_low'])} - {share(score['accuracy_high'])}"
-    return [name, share(score["accuracy"]), interval, f"{score['macro_f1']:.3f}"]
+def _scores(title: str, scores: Mapping[str, Mapping[str, float]], metric: str) -> "Group":
+    """Who scored what: the score that selects, its interval where there is one, at most two further ones."""
+    found = {name: ordered(score, metric)[:3] for name, score in scores.items()}
+    first = next(iter(found.values()))
+    columns = ["", first[0].name, *(["95% interval"] if first[0].low is not None else [])]
+    rows = []
+    for name, (main, *others) in found.items():
+        low, high = main.low, main.high
+        interval = [] if low is None or high is None else [f"{share(low)} - {share(high)}"]
+        rows.append([name, share(main.value) if interval else _value(main), *interval, *map(_value, others)])
+    return table(title, [*columns, *(score.name for score in first[1:])], rows)
+
+
+def _value(score: "Score") -> str:
+    return f"{score.value:,.4g}" if score.in_units else f"{score.value:.3f}"

@@ -1,5 +1,6 @@
-"""Commands from text to a trained model: tokenizer train, prepare, pretrain, finetune, evaluate, demo."""
+"""Commands from text to a trained model: tokenizer train, prepare, pretrain, finetune, evaluate, compare, demo."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -137,46 +138,41 @@ def finetune(
     out: o.Out,
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
-    task: Annotated[o.TaskKind | None, typer.Option("--task", help="What the data must turn out to be.")] = None,
+    task: o.TaskKind = None,
     settings: o.Settings = None,
-    baselines: Annotated[bool, typer.Option(help="Also score TF-IDF and the majority class.")] = True,
+    baselines: o.Baselines = True,
+    few_shot: o.FewShot = None,
+    seeds: o.Seeds = None,
     resume: o.Resume = False,
     device: o.Device = None,
     seed: o.Seed = None,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Fine-tune an encoder on labelled texts or pairs of texts.
+    """Fine-tune an encoder on labelled data: classes, pairs, several labels, numbers, tags, answers.
 
-    It finds the columns, splits the rows, trains, and scores the test rows beside TF-IDF and the majority class, and it
-    says what it chose. --set changes epochs, min_updates, batch_size, lr, max_len, ...
+    It finds the columns, splits the rows, trains, and scores the test rows beside what needs no encoder, and it says
+    what it chose. --set changes epochs, min_updates, batch_size, lr, max_len, ...
     """
-    from ..jobs.finetune import finetune as job
+    from ..jobs.finetune import finetune
+    from ..jobs.seeds import with_seeds
 
+    job = partial(finetune, str(encoder), data, kind=task, few_shot=few_shot, resume=resume, device=device)
+    job = partial(job, text_columns=text_column, label_column=label_column, settings=settings or ())
     with output.results(json) as show:
-        made = job(
-            str(encoder),
-            data,
-            out=out,
-            text_columns=text_column,
-            label_column=label_column,
-            kind=task and task.value,
-            settings=settings or (),
-            resume=resume,
-            seed=seed,
-            device=device,
-            with_baselines=baselines,
-        )
-        show(made, *tables.finetuned(made))
+        if seeds is None:
+            made = job(out=out, seed=seed, with_baselines=baselines)
+            show(made, *tables.finetuned(made))
+        else:
+            several = with_seeds(job, out=out, seeds=seeds, first=seed or 0, with_baselines=baselines)
+            show(several, *tables.seeded(several))
 
 
 @app.command()
 def evaluate(
     run: o.Run,
     data: o.Labelled,
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Of a folder: train, validation or test.")
-    ] = "test",
+    split: o.Split = "test",
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
     device: o.Device = None,
@@ -192,6 +188,31 @@ def evaluate(
     with output.results(json) as show:
         made = job(run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
         show(made, *tables.evaluated(made))
+
+
+@app.command()
+def compare(
+    first: o.Run,
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another run of the same task.")],
+    data: o.Labelled,
+    split: o.Split = "test",
+    text_column: o.TextColumns = None,
+    label_column: o.LabelColumn = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Compare two runs on the same rows.
+
+    Both scores, and how sure the difference is (paired bootstrap).
+    """
+    from ..jobs.compare import compare as job
+
+    with output.results(json) as show:
+        made = job(
+            first, second, data, split=split, text_columns=text_column, label_column=label_column, device=device
+        )  # fmt: skip
+        show(made, *tables.compared(made))
 
 
 @app.command()

@@ -125,7 +125,7 @@ def _guess_texts(rows: Rows, among: set[str], label: str) -> tuple[tuple[str, ..
             return (by_name[name],), "by its name" + (f"; not used: {', '.join(others)}" if others else "")
     if not usable:
         raise InputError(rows.name, f"no text column among {', '.join(rows.columns)}", "name it with --text-column")
-    length = {name: pc.mean(pc.utf8_length(_plain(rows.table.column(name)))).as_py() or 0.0 for name in usable}
+    length = {name: pc.mean(pc.utf8_length(plain(rows.table.column(name)))).as_py() or 0.0 for name in usable}
     best = max(usable, key=length.__getitem__)
     return (best,), "the only column of text" if len(usable) == 1 else "the longest texts on average"
 
@@ -135,7 +135,8 @@ def _is_text(kind: pa.DataType) -> bool:
     return any((pa.types.is_string(kind), pa.types.is_large_string(kind), pa.types.is_string_view(kind)))
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A dictionary-encoded column as its values."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
@@ -164,7 +165,7 @@ def read_labels(rows: Rows, column: str, *, names: Sequence[str] | None = None) 
     Whole numbers become "0", "1", ... also where they were read as 0.0, 1.0; booleans "false" and "true".
     """
     require(rows, column)
-    values = _plain(rows.table.column(column))
+    values = plain(rows.table.column(column))
     kind = values.type
     if pa.types.is_boolean(kind):
         return [None if value is None else str(value).lower() for value in values.to_pylist()]

@@ -175,6 +175,19 @@ class TextTokenizer:
         """[n]: pieces of each text or pair, special pieces included, nothing cut."""
         return np.array([len(one) for one in self._encode(texts, None)], np.int64)
 
+    def encodings(
+        self, texts: Sequence[Any], *, words: bool = False, special: bool = False
+    ) -> list[tokenizers.Encoding]:
+        """Whole encodings: ids, offsets (characters of the text as it was given), and whose word each piece is.
+
+        words: each text is a list of words. special: with the special pieces. Nothing is cut.
+        """
+        with self._lock:  # so that no other thread sets a truncation
+            try:
+                return self.inner.encode_batch(list(texts), is_pretokenized=words, add_special_tokens=special)
+            except (TypeError, UnicodeEncodeError) as error:
+                raise _not_whole(error) from error
+
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """Readable text of the pieces."""
         return str(self.inner.decode([int(number) for number in ids], skip_special_tokens=skip_special))
@@ -190,9 +203,13 @@ class TextTokenizer:
             try:
                 return self.inner.encode_batch_fast(list(texts))
             except (TypeError, UnicodeEncodeError) as error:
-                raise InputError("texts", f"cannot be encoded ({error})", "give texts of whole characters") from error
+                raise _not_whole(error) from error
             finally:
                 self.inner.no_truncation()
+
+
+def _not_whole(error: Exception) -> InputError:
+    return InputError("texts", f"cannot be encoded ({error})", "give texts of whole characters")
 
 
 def _json(path: Path) -> dict[str, Any]:

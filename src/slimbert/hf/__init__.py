@@ -4,18 +4,30 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
 
 from .configuration import SlimbertConfig
 from .modeling import SlimbertForMaskedLM, SlimbertForSequenceClassification, SlimbertModel
+from .token_tasks import SlimbertForQuestionAnswering, SlimbertForTokenClassification
 
 AutoConfig.register("slimbert", SlimbertConfig, exist_ok=True)
 AutoModel.register(SlimbertConfig, SlimbertModel, exist_ok=True)
 AutoModelForMaskedLM.register(SlimbertConfig, SlimbertForMaskedLM, exist_ok=True)
 AutoModelForSequenceClassification.register(SlimbertConfig, SlimbertForSequenceClassification, exist_ok=True)
+AutoModelForTokenClassification.register(SlimbertConfig, SlimbertForTokenClassification, exist_ok=True)
+AutoModelForQuestionAnswering.register(SlimbertConfig, SlimbertForQuestionAnswering, exist_ok=True)
 AutoTokenizer.register(SlimbertConfig, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
 
-__all__ = ["SlimbertConfig", "SlimbertForMaskedLM", "SlimbertForSequenceClassification", "SlimbertModel"]
+__all__ = [
+    "SlimbertConfig",
+    "SlimbertForMaskedLM",
+    "SlimbertForQuestionAnswering",
+    "SlimbertForSequenceClassification",
+    "SlimbertForTokenClassification",
+    "SlimbertModel",
+]

@@ -20,7 +20,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
-from ..model.heads import MaskedLm, MaskedLmConfig, PoolerConfig, SequenceConfig
+from ..model.folder import PROBLEMS
+from ..model.heads import Answer, MaskedLm, MaskedLmConfig, PoolerConfig, SequenceConfig
 from ..parts.core import Core, Explicit, use_core
 from ..parts.initial import initialise
 from ..state import Encoded
@@ -183,20 +184,27 @@ class SlimbertForMaskedLM(SlimbertPreTrainedModel):
     ) -> Any:
         encoded, asked = self.encode(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         logits = self.answer(encoded)
-        loss = None if labels is None else _loss(logits.flatten(0, 1), labels.flatten(), encoded)
+        loss = None if labels is None else loss_of(logits.flatten(0, 1), labels.flatten(), encoded)
         output = MaskedLMOutput(loss=loss, logits=logits, **asked)
         return self.packed(output, return_dict)
 
 
 class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
-    """AutoModelForSequenceClassification: ids [B, S] -> logits [B, C]; labels [B] are class numbers."""
+    """AutoModelForSequenceClassification: ids [B, S] -> logits [B, C].
+
+    labels: class numbers [B]; 0 and 1 [B, C] where several labels fit; numbers [B].
+    """
 
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        if isinstance(head, SequenceConfig):
+        if isinstance(head, SequenceConfig) and (len(config.labels) > 1) == (head.answer != "number"):
             return dataclasses.replace(head, labels=config.labels)
-        return SequenceConfig(labels=config.labels, hidden=head.act if isinstance(head, PoolerConfig) else "tanh")
+        named = {problem: answer for answer, problem in PROBLEMS.items()}
+        answer: Any = named.get(str(config.problem_type), "class")
+        answer = "number" if len(config.labels) == 1 else "class" if answer == "number" else answer
+        hidden = head.act if isinstance(head, PoolerConfig) else "tanh"
+        return SequenceConfig(labels=config.labels, hidden=hidden, answer=answer)
 
     def forward(
         self,
@@ -210,7 +218,7 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     ) -> Any:
         encoded, asked = self.encode(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
         logits = self.answer(encoded)
-        loss = None if labels is None else _loss(logits, labels.flatten(), encoded)
+        loss = None if labels is None else loss_of(logits, labels, encoded, self.config.core().head.answer)
         output = SequenceClassifierOutput(loss=loss, logits=logits, **asked)
         return self.packed(output, return_dict)
 
@@ -238,9 +246,15 @@ def _fits(stored: HeadConfig | None, wanted: HeadConfig | None) -> bool:
     return stored is None or type(stored) is type(wanted)
 
 
-def _loss(logits: Tensor, labels: Tensor, encoded: Encoded) -> Tensor:
-    """Cross-entropy of rows [N, C], in float32, and what the mixers add."""
-    return functional.cross_entropy(logits.float(), labels) + sum(encoded.state.losses, logits.new_zeros(()))
+def loss_of(logits: Tensor, labels: Tensor, encoded: Encoded, answer: Answer = "class") -> Tensor:
+    """The loss of rows [N, C] by what they answer, in float32, and what the mixers add."""
+    if answer == "number":
+        loss = functional.mse_loss(logits.float().flatten(), labels.float().flatten())
+    elif answer == "labels":
+        loss = functional.binary_cross_entropy_with_logits(logits.float(), labels.float())
+    else:
+        loss = functional.cross_entropy(logits.float(), labels.flatten())
+    return sum(encoded.state.losses, loss)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from ..data.files import form, lines
 from ..data.readers import table, text_column_of
 from ..data.tasks import load_texts
 from ..errors import InputError
-from .predict import Prediction, Predictor, load
+from .predict import Predictor, load
 
 Text = str | tuple[str, str]
 PORTION = 256  # texts that are answered together, sorted by length
@@ -34,11 +34,11 @@ def predictions(
     file: str | Path | None = None,
     text_columns: Sequence[str] | None = None,
     device: str | None = None,
-) -> Iterator[list[Prediction]]:
-    """The labels of texts, of a file, or (given neither) of standard input, portion by portion."""
+) -> Iterator[list[Any]]:
+    """The answers to texts, of a file, or (given neither) of standard input, portion by portion."""
     source = _checked(texts, file)
     predictor = load(run, device=device)
-    predictor.predict([])  # a model that does not classify says so before any text is read
+    _ = predictor.kind  # a model that was not fine-tuned says so before any text is read
     for portion in _portions(predictor, texts, source, text_columns):
         yield predictor.predict(portion)
 
@@ -92,7 +92,7 @@ def _checked(texts: Sequence[str], file: str | Path | None) -> Path | None:
 def _portions(
     predictor: Predictor, texts: Sequence[str], file: Path | None, columns: Sequence[str] | None
 ) -> Iterator[list[Any]]:
-    reads = len(predictor.task.get("text_columns", ("text",)))
+    reads = len(predictor.task.text_columns)
     if texts and reads == 2:
         if len(texts) != 2:
             raise InputError(
@@ -112,8 +112,9 @@ def _portions(
 
 def _columns(predictor: Predictor, file: Path, columns: Sequence[str] | None) -> Sequence[str]:
     """Those given, those of the run's task, or the usual name of a text column."""
-    known = columns or predictor.task.get("text_columns")
-    return known or [text_column_of(table(file).column_names, None, str(file))]
+    if columns or predictor.described:
+        return columns or predictor.task.text_columns
+    return [text_column_of(table(file).column_names, None, str(file))]
 
 
 def _portioned(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomically
+from .scores import Score, ordered
 
 CARD = """---
 library_name: slimbert
@@ -36,24 +37,42 @@ but what the table names.
 """
 
 
+SEQUENCE = "AutoModelForSequenceClassification"
+KINDS = {  # kind of task -> the Hub's tag, a sentence, the class of transformers
+    "masked_lm": (
+        "fill-mask",
+        "A masked language model, to be fine-tuned.",
+        "AutoModelForMaskedLM",
+    ),
+    "classification": ("text-classification", "A text classifier.", SEQUENCE),
+    "pair": ("text-classification", "A classifier of pairs of texts.", SEQUENCE),
+    "multilabel": ("text-classification", "It gives a text every label that fits.", SEQUENCE),
+    "embedding": ("sentence-similarity", "It turns texts into vectors.", "AutoModel"),
+    "ner": ("token-classification", "It tags words: entities, parts of speech.", "AutoModelForTokenClassification"),
+    "qa": ("question-answering", "It finds answers in a context.", "AutoModelForQuestionAnswering"),
+    "regression": ("text-classification", "It gives a text a number.", SEQUENCE),
+}
+
+
 def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> None:
     """README.md of the run: what it came to as a table, and the lines that use it from where it was made.
 
     result: a Finetuned or Pretrained as a mapping. recipe: its `model` is the dumped ModelConfig; of a fine-tuned run
     `encoder` names what it came from, and `rows` says how many rows each part of the data has.
     """
-    classifier = "labels" in result
-    table = (_finetuned if classifier else _pretrained)(result, recipe) | _shape(recipe)
+    tuned = "labels" in result
+    tag, what, auto = KINDS[result["kind"] if tuned else "masked_lm"]
+    table = (_finetuned if tuned else _pretrained)(result, recipe) | _shape(recipe)
     text = CARD.format(
-        tag="text-classification" if classifier else "fill-mask",
+        tag=tag,
         name=folder.name,
         folder=folder,
-        what="A text classifier." if classifier else "A masked language model, to be fine-tuned.",
+        what=what,
         rows="\n".join(f"| {name} | {_cell(value)} |" for name, value in table.items() if value is not None),
         use=f'slimbert.load("{folder}").predict([{_example(result)}])'
-        if classifier
+        if tuned
         else f'slimbert.finetune("{folder}", "reviews.csv", out="runs/reviews")',
-        auto="AutoModelForSequenceClassification" if classifier else "AutoModelForMaskedLM",
+        auto=auto,
     )
     write_atomically(folder / "README.md", text.encode())
 
@@ -61,8 +80,7 @@ def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, 
 def _finetuned(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     test, labels = result.get("test"), result["labels"]
     scores = test or result.get("validation") or {}
-    low, high = scores.get("accuracy_low"), scores.get("accuracy_high")
-    interval = "" if low is None or high is None else f", 95% interval {low:.3f} to {high:.3f}"
+    metric = result.get("metric", "accuracy")
     rows = recipe.get("rows") or {}
     table = {
         "encoder": recipe.get("encoder"),
@@ -70,11 +88,14 @@ def _finetuned(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str
         "rows": ", ".join(f"{count:,} {part}" for part, count in rows.items()) or None,
         "updates": result.get("updates"),
         "scored on": f"{scores['rows']:,} rows of {'test' if test else 'validation'}" if "rows" in scores else None,
-        "accuracy": f"{scores['accuracy']:.3f}{interval}" if "accuracy" in scores else result.get("accuracy"),
-        "macro F1": scores.get("macro_f1"),
     }
     others = result.get("baselines") or {}
-    return table | {f"accuracy of {name}": score["accuracy"] for name, score in others.items()}
+    found = {f"{ordered(score, metric)[0].name} of {name}": score[metric] for name, score in others.items()}
+    return table | {score.name: _with_interval(score) for score in ordered(scores, metric)} | found
+
+
+def _with_interval(score: Score) -> str | float:
+    return score.value if score.low is None else f"{score.value:.3f}, 95% interval {score.low:.3f} to {score.high:.3f}"
 
 
 def _pretrained(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +109,7 @@ def _shape(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _example(result: Mapping[str, Any]) -> str:
-    return '("first text", "second text")' if result.get("kind") == "pair" else '"some text"'
+    return '("first text", "second text")' if result.get("texts") == 2 else '"some text"'
 
 
 def _cell(value: object) -> str:

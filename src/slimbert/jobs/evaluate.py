@@ -1,16 +1,12 @@
-"""Evaluating a run as one job: a trained classifier and labelled data in, scores with intervals out."""
+"""Evaluating a run as one job: a trained model and labelled data in, scores with intervals out."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from ..data.metrics import f1, score
 from ..data.tasks import load_split
 from ..errors import InputError
-from ..model.heads import SequenceConfig
 from .predict import load
 
 
@@ -24,11 +20,12 @@ class Label(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation came to; `score` as data.metrics.score gives it."""
+    """What an evaluation came to; `score` as the kind of task gives it, `metric` the most important of them."""
 
     run: str
     data: str
     split: str | None
+    metric: str
     score: dict[str, float]
     labels: tuple[Label, ...]
     seconds: float
@@ -49,28 +46,21 @@ def evaluate(
     file or column, or a label that the model does not know.
     """
     predictor = load(run, device=device)
-    head = predictor.model.config.head
-    if not isinstance(head, SequenceConfig):
-        raise InputError(run, "the model has no labels", "fine-tune it first: slimbert finetune")
-    texts = text_columns or predictor.task.get("text_columns")
-    label = label_column or predictor.task.get("label_column")
-    if not texts or not label:
+    kind, task = predictor.kind, predictor.task
+    if not predictor.described and not (text_columns and label_column):
         raise InputError(run, "it does not say which columns it reads", "give --text-column and --label-column")
-    rows = load_split(data, labels=head.labels, text_columns=tuple(texts), label_column=label, split=split)
-    began = time.perf_counter()
-    logits = predictor.logits(*predictor.encode(rows.texts))
-    answers = logits.argmax(dim=1).numpy()
-    each = tuple(
-        Label(
-            name, int((rows.labels == i).sum()), _recall(rows.labels, answers, i), f1(rows.labels, answers, positive=i)
-        )
-        for i, name in enumerate(head.labels)
+    rows = load_split(
+        data,
+        labels=kind.labels,
+        text_columns=tuple(text_columns or task.text_columns),
+        label_column=label_column or task.label_column,
+        split=split,
+        kind=task.kind,
     )
-    scores = score(rows.labels, answers, classes=len(head.labels))
+    began = time.perf_counter()
+    features = kind.features(rows, labelled=False)
+    outputs = predictor.outputs(features)
+    each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
+    scores = kind.score(rows, features, outputs)
     named = split if Path(data).is_dir() else None
-    return Evaluated(str(run), str(data), named, scores, each, time.perf_counter() - began)
-
-
-def _recall(labels: np.ndarray, answers: np.ndarray, number: int) -> float | None:
-    there = labels == number
-    return float((answers[there] == number).mean()) if there.any() else None
+    return Evaluated(str(run), str(data), named, task.metric, scores, each, time.perf_counter() - began)

@@ -9,49 +9,34 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional
 
 from ..config import dump, load, override
-from ..data.metrics import score
-from ..data.sampler import length_buckets
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted
-from ..model import Model, save_model
+from ..model import Model
 from ..model.transform import put_tokens_back, with_tokens
 from ..train import checkpoints
 from ..train.engine import choose_core, device_of, engine
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import Batch, Classify
+from ..train.objectives import Batch
 from ..train.optim import OptimConfig, adamw, rate
 from ..train.progress import Progress
 from ..train.run import RunFolder
 from ..train.signals import Stop, stop_on_signal
-from .baselines import baselines
-from .card import write_card
-from .classifier import Settings, classifier, default_lr
-from .labelled import Labelled
-from .predict import classify
+from ..train.supervised import Supervised
+from .baselines import Baseline
+from .few_shot import few, frozen
+from .finetuned import Finetuned, write_run
+from .heading import with_head
+from .labelled import Labelled, answered
+from .report import report
+from .settings import Settings, default_lr
 from .source import open_encoder
-
-
-class Finetuned(NamedTuple):
-    """What a fine-tuning run came to; `test` is None where the data left no rows for it."""
-
-    run: str
-    kind: str
-    labels: tuple[str, ...]
-    updates: int
-    seconds: float
-    validation: dict[str, float]
-    test: dict[str, float] | None
-    baselines: dict[str, Any]
-    cut_share: float
-    notes: tuple[str, ...]
+from .tasks import Kind, kind_for, kind_of
 
 
 def finetune(
@@ -65,34 +50,34 @@ def finetune(
     settings: Sequence[str] = (),
     resume: bool = False,
     seed: int | None = None,
+    few_shot: int | None = None,
     device: str | None = None,
     quiet: bool = False,
     explain: bool = True,
     with_baselines: bool = True,
 ) -> Finetuned:
-    """Train a classifier of texts or pairs on top of `encoder`; `out` is the run folder.
+    """Train what answers the labels of `data` on top of `encoder`; `out` is the run folder.
 
-    `kind` is what the data must turn out to be (classification or pair), where it is given. `settings` are `name=value`
-    changes of `Settings`; `explain`: say what was chosen and why, before the progress. Raises InputError on what does
-    not fit, RunError at a loss that is not finite, Interrupted after a signal with a checkpoint written.
+    `kind`: the kind of task, or a benchmark's name (data.tasks.KINDS, NAMED); None: guessed from the columns.
+    `settings` are `name=value` changes of `Settings`; `explain`: say what was chosen and why, before the progress.
+    `few_shot`: train on so many rows of each class only. Raises InputError on what does not fit, RunError at a loss
+    that is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
     task = (
         data
         if isinstance(data, Task)
-        else load_task(data, text_columns=text_columns, label_column=label_column, seed=chosen.seed)
+        else load_task(data, kind=kind, text_columns=text_columns, label_column=label_column, seed=chosen.seed)
     )
-    if kind not in (None, task.kind):
-        problem = f"the data looks like {task.kind}: text in {', '.join(task.text_columns)}"
-        raise InputError(f"--task {kind}", problem, "name the text columns with --text-column")
+    task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
     if Path(out).exists() and any(Path(out).iterdir()) and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
-        run.notes = (*converted, *task.notes, *run.notes)
+        run.notes, run.few_shot = (*converted, *task.notes), few_shot is not None
         return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
 
 
@@ -109,19 +94,25 @@ class _Run:
         quiet: bool,
     ) -> None:
         self.task, self.settings, self.folder, self.quiet, self.tokenizer = task, settings, folder, quiet, tokenizer
-        self.max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
-        self.device = device_of(device)
+        self.device, self.encoder = device_of(device), model
         self.notes: tuple[str, ...] = ()
-        self.rows = Labelled(task, tokenizer, self.max_len)
-        self.whole = classifier(model, task.labels, settings)
+        self.few_shot = False
+        max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
+        self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
+        head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
+        self.whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:
             raise InputError("finetune", f"{self.accelerator.num_processes} processes", "start it in one")
+        self.rows = Labelled(task, self.kind, tokenizer)
         small = with_tokens(self.whole, self.rows.used)
-        choose_core(small, settings.core, device=self.device, length=self.max_len)
-        self.objective = Classify(small).to(self.accelerator.device)
-        count = len(task.train)
-        self.per_epoch = math.ceil(count / settings.batch_size)
+        choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
+        self.windows: Any = "mean" if self.kind.description.windows == "cut" else self.kind.description.windows
+        judge = self.kind.judge(task.train, settings)
+        self.objective = Supervised(small, judge, windows=self.windows, chunk=settings.chunk).to(
+            self.accelerator.device
+        )
+        self.per_epoch = math.ceil(len(self.rows.features["train"]) / settings.batch_size)
         self.updates = max(settings.epochs * self.per_epoch, settings.min_updates)
         self.every = max(1, self.updates // settings.evaluations)
         lr = settings.lr or default_lr(model.config.encoder.dim)
@@ -129,7 +120,7 @@ class _Run:
             lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup
         )
         self.optimizer = adamw(self.objective, self.optim)
-        self.best = (-1.0, -math.inf)  # validation accuracy, minus its loss
+        self.best = (-math.inf, -math.inf)  # the metric on validation, minus the loss there
         self.stale = 0
 
     def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
@@ -171,10 +162,10 @@ class _Run:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """Batches of rows of similar length; which ones follows from the seed and the number of the update."""
-        step, lengths = start, self.rows.splits["train"].lengths()
+        step = start
         while True:
             epoch, place = divmod(step, self.per_epoch)
-            buckets = length_buckets(lengths, self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
+            buckets = self.rows.buckets(self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
             for index in buckets[place:]:
                 yield self.rows.batch("train", index, self.device)
                 step += 1
@@ -205,14 +196,14 @@ class _Run:
         )
 
     def _validate(self, step: Step, progress: Progress) -> None:
-        logits, labels = self._answers("validation")
-        loss = float(functional.cross_entropy(logits, torch.from_numpy(labels)))
-        right = float((logits.argmax(dim=1).numpy() == labels).mean())
-        progress.update(step.n, val_loss=loss, accuracy=right)
-        row = {"step": step.n, "val_loss": loss, "accuracy": right, "tokens": step.tokens, "seconds": step.seconds}
+        outputs, loss = self._outputs("validation")
+        metric, split, features = self.task.metric, self.task.validation, self.rows.features["validation"]
+        value = self._settled(outputs).score(split, features, outputs)[metric]
+        progress.update(step.n, **{"val_loss": loss, metric: value})
+        row = {"step": step.n, "val_loss": loss, metric: value, "tokens": step.tokens, "seconds": step.seconds}
         self.folder.append(row)
-        better = (right, -loss) > self.best
-        self.best = (right, -loss) if better else self.best
+        better = (value, -loss) > self.best
+        self.best = (value, -loss) if better else self.best
         self.stale = 0 if better else self.stale + 1
         self._checkpoint(step, best=better)
 
@@ -223,63 +214,79 @@ class _Run:
         self.folder.sync()
         checkpoints.save(self.folder.checkpoints, step.n, tensors=tensors, state=state, keep=1, best=best)
 
-    @torch.inference_mode()
-    def _answers(self, split: str) -> tuple[torch.Tensor, Any]:
-        rows = self.rows.splits[split]
+    def _outputs(self, split: str) -> tuple[list[Any], float]:
+        """(what the model says of each unit of a split, the mean loss)."""
+        features = self.rows.features[split]
         self.objective.eval()
-        out = torch.empty(len(rows.ids), len(self.task.labels))
-        order = np.argsort(rows.lengths(), kind="stable")
-        for first in range(0, len(order), 64):
-            index = order[first : first + 64]
-            batch = self.rows.batch(split, index, self.device)
-            with self.accelerator.autocast():
-                out[torch.from_numpy(index)] = classify(self.objective.model, batch).float().cpu()
-        return out, rows.labels
+        out: list[Any] = [None] * len(features)
+        total = 0.0
+        for index, batch, answers in answered(
+            self.objective.model,
+            features,
+            pad_id=self.rows.pad,
+            device=self.device,
+            windows=self.windows,
+            autocast=self.accelerator.autocast(),
+        ):
+            total += float(self.objective.judge(answers, batch)) * len(index)
+            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
+                out[unit] = one
+        return out, total / len(features)
+
+    def _settled(self, outputs: list[Any]) -> Kind:
+        """The kind of task with what validation decides."""
+        found = self.kind.settled(self.task.validation, self.rows.features["validation"], outputs)
+        return kind_of(self.tokenizer, found, self.task.labels)
 
     def _finish(self, step: Step, *, encoder: str, with_baselines: bool) -> Finetuned:
         found = checkpoints.best(self.folder.checkpoints)
         if found is not None:
             restore(self.objective, self.optimizer, found.tensors)
-        classes = len(self.task.labels)
-        scores = {}
-        for name in ("validation", "test"):
-            if name in self.rows.splits:
-                logits, labels = self._answers(name)
-                scores[name] = score(labels, logits.argmax(dim=1).numpy(), classes=classes)
-        others = {one.name: one.score for one in baselines(self.task)} if with_baselines else {}
+        outputs = {name: self._outputs(name)[0] for name in ("validation", "test") if name in self.rows.features}
+        self.kind = self._settled(outputs["validation"])
+        scores = {
+            name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
+            for name, one in outputs.items()
+        }
+        others = {one.name: one.score for one in self._baselines()} if with_baselines else {}
         result = Finetuned(
             str(self.folder.path),
             self.task.kind,
+            self.task.metric,
+            len(self.task.text_columns),
             self.task.labels,
             step.n,
             step.seconds,
             scores["validation"],
             scores.get("test"),
             others,
-            self.rows.cut_share,
+            self.cut_share,
             self.notes,
         )
-        self._write(result, encoder=encoder)
+        whole = put_tokens_back(self.objective.model, self.whole, self.rows.used)
+        description, splits = self.kind.description, self.rows.splits
+        write_run(
+            self.folder, result, whole, self.tokenizer, description=description, splits=splits, encoder=encoder
+        )  # fmt: skip
+        part = "test" if "test" in outputs else "validation"
+        scores = {"fine-tuned encoder": getattr(result, part)} | result.baselines
+        rows, features = splits[part], self.rows.features[part]
+        self.folder.write_text("report.md", report(self.kind, rows, features, outputs[part], scores, part=part))
         return result
 
-    def _write(self, result: Finetuned, *, encoder: str) -> None:
-        whole = put_tokens_back(self.objective.model, self.whole, self.rows.used)
-        description = {
-            "kind": self.task.kind,
-            "text_columns": list(self.task.text_columns),
-            "label_column": self.task.label_column,
-            "max_len": self.max_len,
-        }
-        save_model(whole, self.folder.path, extra={"task": description})
-        self.tokenizer.save(self.folder.path)
-        self.folder.plot()
-        self.folder.write_json("result.json", result._asdict())
-        rows = {name: len(split.ids) for name, split in self.rows.splits.items()}
-        recipe = {"model": dump(whole.config), "encoder": encoder, "rows": rows}
-        write_card(self.folder.path, result._asdict(), recipe=recipe)
+    def _baselines(self) -> list[Baseline]:
+        found = self.kind.baselines(self.task)
+        if not self.few_shot:
+            return found
+        max_len = self.kind.description.max_len
+        return [*found, frozen(self.encoder, self.tokenizer, self.task, max_len=max_len, device=self.device)]
 
     def _truncation(self) -> str:
-        return f"{self.rows.cut_share:.1%} of the training texts are longer than {self.max_len} tokens and were cut"
+        max_len, windows = self.kind.description.max_len, self.kind.description.windows
+        if self.kind.reads_whole:
+            return f"what is longer than {max_len} tokens is read in overlapping windows"
+        done = "were cut" if windows == "cut" else f"are read in overlapping windows ({windows} of their answers)"
+        return f"{self.cut_share:.1%} of the training texts are longer than {max_len} tokens and {done}"
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:

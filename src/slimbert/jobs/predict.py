@@ -1,34 +1,28 @@
 """A Predictor: a model folder with its tokenizer, asked in texts, answering in the order asked."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ..data.masking import pad
+from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
 from ..model.folder import model_type, read_description
-from ..model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig, pooled
+from ..model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig, SpanConfig, TokenConfig, pooled
 from ..state import State
 from ..train.engine import choose_core, device_of
-from ..train.objectives import Batch, with_first_row
+from ..train.objectives import Batch
+from .labelled import answered
 from .source import open_encoder
+from .tasks import Description, Kind, kind_of
+from .tasks.features import Features, collate
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
-
-
-class Prediction(NamedTuple):
-    """One text's answer: the best label, its probability, and that of every label."""
-
-    text: str | tuple[str, str]
-    label: str
-    score: float
-    scores: dict[str, float]
 
 
 class Filled(NamedTuple):
@@ -39,33 +33,62 @@ class Filled(NamedTuple):
 
 
 class Predictor:
-    """`predict` for a classifier, `fill` for a masked language model, `embed` for any encoder."""
+    """`predict` for what was fine-tuned, `fill` for a masked language model, `embed` for any encoder.
+
+    `task` is what the run says of itself; without it (`described` False) the head decides: classes of single texts.
+    """
 
     def __init__(
         self,
         model: Model,
         tokenizer: TextTokenizer,
         *,
-        max_len: int | None = None,
-        task: dict[str, Any] | None = None,
+        task: Description | None = None,
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
         self.device = device_of(device)
-        self.model, self.tokenizer, self.task = model.to(self.device).eval(), tokenizer, task or {}
-        self.max_len = min(max_len or 512, model.config.encoder.embedding.max_len)
+        self.model, self.tokenizer, self.described = model.to(self.device).eval(), tokenizer, task is not None
+        task = task or Description()
+        self.task = replace(task, max_len=min(task.max_len, model.config.encoder.embedding.max_len))
         self.batch_size = batch_size
-        choose_core(self.model, "auto", device=self.device, length=self.max_len)
+        choose_core(self.model, "auto", device=self.device, length=self.task.max_len)
 
-    def predict(self, texts: Texts) -> list[Prediction]:
-        """The label of each text or pair, in order. Raises InputError where the model has no labels."""
-        head = self.model.config.head
-        if not isinstance(head, SequenceConfig):
-            kind = getattr(head, "kind", "no head")
-            raise InputError("model", f"it does not classify ({kind})", "fine-tune it first: slimbert finetune")
+    def predict(self, texts: Texts) -> list[Any]:
+        """The answer to each text or pair, in order; what it is depends on the kind of task (jobs/tasks).
+
+        Raises InputError where the model was not fine-tuned.
+        """
+        kind = self.kind
         self._check(texts)
-        scores = torch.softmax(self.logits(*self.encode(texts)), dim=-1).tolist()
-        return [_prediction(text, row, head.labels) for text, row in zip(texts, scores, strict=True)]
+        features = kind.features(Split(texts, None), labelled=False)
+        return kind.answers(texts, features, self.outputs(features))
+
+    @property
+    def kind(self) -> Kind:
+        """What the model answers. Raises InputError where it was not fine-tuned."""
+        head = self.model.config.head
+        vectors = isinstance(head, EmbedConfig) and self.task.kind == "embedding"
+        if not vectors and not isinstance(head, SequenceConfig | TokenConfig | SpanConfig):
+            said = getattr(head, "kind", "no head")
+            raise InputError("model", f"it does not classify ({said})", "fine-tune it first: slimbert finetune")
+        return kind_of(self.tokenizer, self.task, getattr(head, "labels", self.task.names))
+
+    def outputs(self, features: Features) -> list[Any]:
+        """What the model says of each unit."""
+        out: list[Any] = [None] * len(features)
+        windows: Any = "mean" if self.task.windows == "cut" else self.task.windows
+        for index, _, answers in answered(
+            self.model,
+            features,
+            pad_id=self.pad_id,
+            device=self.device,
+            windows=windows,
+            batch_size=self.batch_size,
+        ):
+            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
+                out[unit] = one
+        return out
 
     def embed(self, texts: Texts, *, normalise: bool = False) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """One vector per text [N, dim]: the mean of its real tokens, of length 1 where `normalise`.
@@ -91,7 +114,7 @@ class Predictor:
         if not isinstance(self.model.config.head, MaskedLmConfig):
             raise InputError("model", "it has no masked-LM head", "use a pretrained run")
         mask = self.tokenizer.special.mask
-        ids = self.tokenizer.encode([text], self.max_len)[0]
+        ids = self.tokenizer.encode([text], self.task.max_len)[0]
         places = np.flatnonzero(ids == mask)
         if mask is None:
             raise InputError("model", "its tokenizer has no mask token", "use a masked language model")
@@ -112,23 +135,16 @@ class Predictor:
     def encode(self, texts: Texts) -> tuple[list[Any], list[Any] | None]:
         """Token ids of every text, and token types where they are pairs."""
         if texts and not isinstance(texts[0], str):
-            return self.tokenizer.encode_pairs(cast(Sequence[tuple[str, str]], texts), self.max_len)
-        return self.tokenizer.encode(cast(Sequence[str], texts), self.max_len), None
-
-    def logits(self, ids: list[Any], types: list[Any] | None) -> Tensor:
-        """The head's answer for every row [N, C], float32 on the CPU."""
-        out = torch.empty(len(ids), len(self.model.config.head.labels))  # type: ignore[union-attr]
-        for index, batch in self.batches(ids, types):
-            with torch.inference_mode():
-                out[torch.from_numpy(index)] = classify(self.model, batch).float().cpu()
-        return out
+            return self.tokenizer.encode_pairs(cast(Sequence[tuple[str, str]], texts), self.task.max_len)
+        return self.tokenizer.encode(cast(Sequence[str], texts), self.task.max_len), None
 
     def batches(self, ids: list[Any], types: list[Any] | None) -> Iterator[tuple[Any, Batch]]:
         """(places, batch) over rows of similar length, the longest first."""
         order = np.argsort([-len(row) for row in ids], kind="stable")
         for first in range(0, len(order), self.batch_size):
             index = order[first : first + self.batch_size]
-            yield index, collate([ids[i] for i in index], types and [types[i] for i in index], self.pad_id, self.device)
+            batch = collate([ids[i] for i in index], types and [types[i] for i in index], self.pad_id)
+            yield index, {name: value.to(self.device) for name, value in batch.items()}
 
     @property
     def pad_id(self) -> int:
@@ -137,7 +153,7 @@ class Predictor:
     def _check(self, texts: Texts) -> None:
         if isinstance(texts, str):
             raise InputError("texts", "one string instead of a list", "write predict([text])")
-        wanted = len(self.task.get("text_columns", ("text",)))
+        wanted = min(2, len(self.task.text_columns))  # an anchor and one other text, where vectors are compared
         for i, text in enumerate(texts):
             parts = (text,) if isinstance(text, str) else text
             if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
@@ -151,32 +167,5 @@ def load(folder: str | Path, *, device: str | None = None) -> Predictor:
     """The Predictor of a run, a model folder, a transformers folder or a Hub name."""
     model, tokenizer, _ = open_encoder(folder)
     own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
-    task = (read_description(folder).get("task") if own else None) or {}
-    return Predictor(model, tokenizer, task=task, max_len=task.get("max_len"), device=device)
-
-
-def classify(model: Model, batch: Batch) -> Tensor:
-    """Logits [B, C] of a batch."""
-    return model.answer(encoded(model, with_first_row(model, batch)))
-
-
-def encoded(model: Model, batch: Batch) -> State:
-    """The encoder's last state for a batch."""
-    options = {name: batch[name] for name in ("mask", "types", "select") if name in batch}
-    return model.encoder(batch["input_ids"], **options).state
-
-
-def collate(ids: Sequence[Any], types: Sequence[Any] | None, pad_id: int, device: str) -> dict[str, Tensor]:
-    """Rows of token ids as one batch, padded to the longest; no mask where nothing is padded."""
-    batch = {"input_ids": pad(ids, pad_id, multiple=1)}
-    lengths = torch.tensor([len(row) for row in ids])
-    if bool((lengths < batch["input_ids"].shape[1]).any()):
-        batch["mask"] = torch.arange(batch["input_ids"].shape[1]) < lengths[:, None]
-    if types is not None:
-        batch["types"] = pad(types, 0, multiple=1)
-    return {name: value.to(device) for name, value in batch.items()}
-
-
-def _prediction(text: Any, row: list[float], labels: tuple[str, ...]) -> Prediction:
-    best = max(range(len(labels)), key=row.__getitem__)
-    return Prediction(text, labels[best], row[best], dict(zip(labels, row, strict=True)))
+    said = read_description(folder).get("task") if own else None
+    return Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)

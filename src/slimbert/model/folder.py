@@ -18,11 +18,21 @@ from torch import Tensor
 from ..atomic import write_atomically
 from ..config import dump, load
 from ..errors import InputError
-from .heads import SequenceConfig
+from .heads import SequenceConfig, TokenConfig
 from .model import Model, ModelConfig, fill, skeleton
 
 FORMAT = 1
-ARCHITECTURES = {"masked_lm": "SlimbertForMaskedLM", "sequence": "SlimbertForSequenceClassification"}
+ARCHITECTURES = {
+    "masked_lm": "SlimbertForMaskedLM",
+    "sequence": "SlimbertForSequenceClassification",
+    "token": "SlimbertForTokenClassification",
+    "span": "SlimbertForQuestionAnswering",
+}
+PROBLEMS = {  # as transformers calls what a head of sequences answers
+    "class": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+}
 
 
 def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | None = None) -> Path:
@@ -96,7 +106,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def describe(config: ModelConfig) -> dict[str, Any]:
     """What config.json says: names for transformers first, then the complete config."""
-    encoder, labels = config.encoder, config.head.labels if isinstance(config.head, SequenceConfig) else ()
+    encoder = config.encoder
+    labels = config.head.labels if isinstance(config.head, SequenceConfig | TokenConfig) else ()
     heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
@@ -114,6 +125,8 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if labels:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
+    if isinstance(config.head, SequenceConfig):
+        out["problem_type"] = PROBLEMS[config.head.answer]
     return out | {"model": dump(config)}
 
 

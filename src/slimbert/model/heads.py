@@ -18,6 +18,7 @@ from ..parts.norm import LayerNormConfig
 from ..state import State
 
 Pool = Literal["cls", "mean"]
+Answer = Literal["class", "labels", "number"]
 
 
 @kind("masked_lm", role="head")
@@ -56,16 +57,29 @@ class MaskedLm(nn.Module):
 
 @kind("sequence", role="head")
 class SequenceConfig:
-    """One label per text or pair. `hidden`: activation of a dense layer before the classes (BERT's pooler: tanh)."""
+    """One answer per text or pair: the `class` it has, all the `labels` that fit it, or a `number`, which has one name.
+
+    `hidden`: activation of a dense layer before the answers (BERT's pooler: tanh). A number is `mean` + `deviation`
+    times what the last layer says, so that the network need not learn the unit of the labels.
+    """
 
     labels: tuple[str, ...]
     pool: Pool = "cls"
     hidden: Activation | None = "tanh"
     dropout: Share = 0.0
+    answer: Answer = "class"
+    mean: float = 0.0
+    deviation: float = 1.0
 
     def check(self, path: str) -> None:
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", "name two or more, each once")
+        least = 2 if self.answer == "class" else 1
+        if len(self.labels) < least or len(set(self.labels)) != len(self.labels):
+            many = "two or more" if least == 2 else "one or more"
+            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", f"name {many}, each once")
+        if self.answer == "number" and len(self.labels) > 1:
+            raise InputError(f"{path}.labels", f"{len(self.labels)} names for one number", "give it one name")
+        if not self.deviation > 0:
+            raise InputError(f"{path}.deviation", f"{self.deviation} is no deviation", "give a positive number")
 
     def build(self, dim: int, *, vocab: int, width: int) -> "Sequence":
         return Sequence(self, dim)
@@ -76,7 +90,7 @@ class Sequence(nn.Module):
 
     def __init__(self, config: SequenceConfig, dim: int) -> None:
         super().__init__()
-        self.pool = config.pool
+        self.pool, self.mean, self.deviation = config.pool, config.mean, config.deviation
         self.dense = nn.Linear(dim, dim) if config.hidden else None
         self.act = activation(config.hidden) if config.hidden else None
         self.dropout = Dropout(config.dropout)
@@ -86,7 +100,57 @@ class Sequence(nn.Module):
         x = pooled(state, self.pool)
         if self.dense is not None and self.act is not None:
             x = self.act(self.dense(x))
-        return self.classes(self.dropout(x))
+        answer = self.classes(self.dropout(x))
+        return answer if (self.mean, self.deviation) == (0.0, 1.0) else self.mean + self.deviation * answer
+
+
+@kind("token", role="head")
+class TokenConfig:
+    """One label per token: tags of words, read at their first pieces."""
+
+    labels: tuple[str, ...]
+    dropout: Share = 0.0
+
+    def check(self, path: str) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", "name two or more, each once")
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "Token":
+        return Token(self, dim)
+
+
+class Token(nn.Module):
+    """State of rows [B, K, dim] -> logits [B, K, C]; dim * C multiply-adds per row. Devlin et al. 2018, section 5.3."""
+
+    def __init__(self, config: TokenConfig, dim: int) -> None:
+        super().__init__()
+        self.dropout = Dropout(config.dropout)
+        self.classes = nn.Linear(dim, len(config.labels))
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        return self.classes(self.dropout(state.x))
+
+
+@kind("span", role="head")
+class SpanConfig:
+    """Where an answer starts and ends: two scores per token. Devlin et al. 2018, arXiv:1810.04805, section 4.2."""
+
+    dropout: Share = 0.0
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "Span":
+        return Span(self, dim)
+
+
+class Span(nn.Module):
+    """State of rows [B, K, dim] -> scores of start and end [B, K, 2]; 2 * dim multiply-adds per row."""
+
+    def __init__(self, config: SpanConfig, dim: int) -> None:
+        super().__init__()
+        self.dropout = Dropout(config.dropout)
+        self.ends = nn.Linear(dim, 2)
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        return self.ends(self.dropout(state.x))
 
 
 @kind("embed", role="head")

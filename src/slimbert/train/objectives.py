@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model.heads import PoolerConfig, SequenceConfig
 from ..model.model import Model
 from ..state import Encoded
 
 Batch = Mapping[str, Tensor]  # input_ids [B, S], mask, types, segments, select; and what the objective asks for
+INPUTS = ("mask", "types", "segments", "select")  # of a batch, what the encoder takes beside input_ids
 Params = Mapping[str, Tensor] | None  # the encoder's parameters by name; None: its own
 Encode = Callable[[Params, Batch], Encoded]
 
@@ -46,7 +46,7 @@ class Objective(nn.Module):
 
     def encode(self, params: Params, batch: Batch) -> Encoded:
         """The states of a batch. The module itself is called unless a wrapper changed parameters: the hot path."""
-        options = {name: batch[name] for name in ("mask", "types", "segments", "select") if name in batch}
+        options = {name: batch[name] for name in INPUTS if name in batch}
         encoder = self.model.encoder
         if params is None:
             return encoder(batch["input_ids"], **options)
@@ -79,28 +79,11 @@ class MaskedLm(Objective):
         losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
         total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
         mean = (losses * weights.flatten()).sum() / total
-        return _with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
+        return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
 
 
-class Classify(Objective):
-    """One label per text or pair: mean cross-entropy with `labels` [B]."""
-
-    def loss(self, encode: Encode, batch: Batch) -> Loss:
-        encoded = encode(None, with_first_row(self.model, batch))
-        mean = functional.cross_entropy(self.model.answer(encoded.state).float(), batch["labels"])
-        return _with_auxiliary(Loss(mean, {"classify": mean}), encoded)
-
-
-def with_first_row(model: Model, batch: Batch) -> Batch:
-    """The batch with the first row wanted where the head reads no other."""
-    head = model.config.head
-    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig) and head.pool == "cls")
-    if not first or "select" in batch:
-        return batch
-    return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
-
-
-def _with_auxiliary(loss: Loss, encoded: Encoded) -> Loss:
+def with_auxiliary(loss: Loss, encoded: Encoded) -> Loss:
+    """The loss with what the mixers add to it."""
     for i, value in enumerate(encoded.state.losses):
         loss = loss.plus(f"auxiliary_{i}", value)
     return loss

@@ -61,6 +61,10 @@ class RunFolder:
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.path / name, text.encode())
 
+    def write_text(self, name: str, text: str) -> None:
+        """A text for people, as `name` in the run folder."""
+        write_atomically(self.path / name, text.encode())
+
     def append(self, row: Mapping[str, Any]) -> None:
         """One row of metrics. NaN and infinities become null, since JSON has none of them."""
         if isinstance(row.get("step"), bool) or not isinstance(row.get("step"), int):

@@ -23,8 +23,9 @@ from ...model.folder import load_config
 from ...train.progress import Progress
 from ..corpus import prepare, train_tokenizer
 from ..models import convert
-from ..predict import Filled, Prediction, load
+from ..predict import Filled, load
 from ..pretrain import Pretrained, pretrain
+from ..tasks.classification import Prediction
 from .contest import Contender, Entrant, contest, deal, verdict
 from .folder import clear, packaged_minilm, write_corpus, write_task
 from .plan import Size, recipe, settings

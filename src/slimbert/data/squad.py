@@ -1,0 +1,222 @@
+"""Questions with their answers in a context: SQuAD's own JSON, and rows of any table with the same fields.
+
+    Rajpurkar et al. 2016, arXiv:1606.05250; is_impossible: Rajpurkar, Jia and Liang 2018, arXiv:1806.03822
+
+    nested    data[] / paragraphs[] / context, qas[] / id, question, is_impossible, answers[] / text, answer_start
+    rows      id, context, question, is_impossible, answers: {text: [...], answer_start: [...]} or a list of objects;
+              or one answer in the columns answer and answer_start
+
+`answer_start` counts characters from 0. Where the answer does not stand at its place but once elsewhere in the context
+(tools count bytes, or trim), it is taken from there, and a note says how many were; any other such answer is an error.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .columns import Rows
+from .files import expand, form
+from .records import json_records
+from .rows import Record, Table, read_table, table_of
+
+_ONE_ANSWER = ("answer", "answer_text")
+
+
+@dataclass(frozen=True)
+class Question:
+    """answers: (text, start), each at its place, without blanks at its ends; none where the context holds none."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """In the order of the file. labelled: whether answers are given at all; notes: sentences for the reader."""
+
+    questions: tuple[Question, ...]
+    labelled: bool
+    notes: tuple[str, ...]
+
+
+def read_questions(path: str | Path) -> Questions:
+    """One file: .json of SQuAD, or rows in .json, .jsonl, .parquet, .csv or .tsv, whose columns may stand in any order.
+
+    InputError: no context or question, an answer that is not in its context or more than once but not at its place,
+    an id twice, answers to what is marked impossible, answers for some questions and no field of answers for others.
+    """
+    if form(path) == ".json":
+        records = list(json_records(expand(path)[0]))
+        if any(_is_nested(record) for _, record in records):
+            return _checked(str(path), list(_nested(records)))
+    return _checked(str(path), _flat(read_table(path)))
+
+
+def read_rows(rows: Rows) -> Questions:
+    """As `read_questions`, of a table that was read already."""
+    return _checked(rows.name, _flat(table_of(rows)))
+
+
+def is_squad(path: str | Path) -> bool:
+    """Whether a file is SQuAD's own JSON."""
+    return form(path) == ".json" and any(_is_nested(record) for _, record in json_records(expand(path)[0]))
+
+
+def _is_nested(record: Any) -> bool:
+    return isinstance(record, dict) and (isinstance(record.get("data"), list) or "paragraphs" in record)
+
+
+def _nested(records: Sequence[tuple[str, Any]]) -> Iterator[Record]:
+    """The questions as flat records, each with the place in the JSON."""
+    for place, record in records:
+        file = place.rpartition(":")[0]
+        whole = isinstance(record, dict) and "data" in record
+        articles = _list(record, "data", place) if whole else [record]
+        for number, article in enumerate(articles):
+            at = f"{file}: data[{number}]" if whole else place
+            if not isinstance(article, dict) or "paragraphs" not in article:
+                yield at, _object(article, at)  # rows may stand under "data", too
+                continue
+            for which, paragraph in enumerate(_list(article, "paragraphs", at)):
+                inner = f"{at}.paragraphs[{which}]"
+                for last, asked in enumerate(_list(paragraph, "qas", inner)):
+                    here = f"{inner}.qas[{last}]"
+                    yield here, {**_object(asked, here), "context": paragraph.get("context")}
+
+
+def _list(record: Any, field: str, place: str) -> list[Any]:
+    value = _object(record, place).get(field)
+    if isinstance(value, list):
+        return value
+    found = "is missing" if value is None else f"is {type(value).__name__}"
+    raise InputError(place, f"{field!r} {found}", "write a list, as SQuAD does")
+
+
+def _object(record: Any, place: str) -> dict[str, Any]:
+    if isinstance(record, dict):
+        return record
+    raise InputError(place, f"expected an object, found {type(record).__name__}", "write it as SQuAD does")
+
+
+def _flat(table: Table) -> list[Record]:
+    for name in ("context", "question"):
+        table.require(name)
+    return list(table.records)
+
+
+def _checked(name: str, records: Sequence[Record]) -> Questions:
+    if not records:
+        raise InputError(name, "there is no question in it", "check the file")
+    made: list[Question] = []
+    seen: dict[str, str] = {}
+    given = moved = 0
+    for number, (place, record) in enumerate(records):
+        context, question = _text(record, "context", place), _text(record, "question", place)
+        answers = _answers(record, place)
+        given += answers is not None
+        found = [_placed(text, start, context, place) for text, start in answers or ()]
+        moved += sum(start != old for (_, start), (_, old) in zip(found, answers or ()))
+        one = str(number) if record.get("id") is None else str(record["id"])
+        if one in seen:
+            raise InputError(place, f"the id {one!r} stands at {seen[one]}, too", "give every question its own id")
+        seen[one] = place
+        made.append(Question(one, question, context, tuple(found)))
+    if 0 < given < len(made):
+        problem = f"{given} of {len(made)} questions have a field of answers, the others none"
+        raise InputError(name, problem, "write an empty list of answers where the context gives none")
+    return Questions(tuple(made), given > 0, tuple(_notes(made, given > 0, moved)))
+
+
+def _notes(questions: Sequence[Question], labelled: bool, moved: int) -> Iterator[str]:
+    yield f"{len(questions)} questions on {len({one.context for one in questions})} contexts"
+    if not labelled:
+        yield "no answers are given"
+    elif impossible := sum(not one.answers for one in questions):
+        yield f"{impossible} questions have no answer in their context"
+    if moved:
+        yield f"{moved} answers were not at their answer_start, but once in the context, and are taken from there"
+
+
+def _text(record: Mapping[str, Any], field: str, place: str) -> str:
+    value = record.get(field)
+    if not isinstance(value, str) or not value.strip():
+        found = {type(None): "is missing", str: "is empty"}.get(type(value), f"is {type(value).__name__}, not text")
+        raise InputError(place, f"{field!r} {found}", f"give every row a {field}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        problem = f"{field!r} holds half a surrogate pair at character {error.start + 1}"
+        raise InputError(place, problem, "write the whole character") from error
+    return value
+
+
+def _answers(record: Mapping[str, Any], place: str) -> list[tuple[str, int | None]] | None:
+    """(text, place as given) of each answer; None where the record has no field of answers."""
+    impossible = record.get("is_impossible")
+    field = next((name for name in ("answers", *_ONE_ANSWER) if record.get(name) is not None), None)
+    if field is None:
+        return [] if impossible else None
+    given = record[field]
+    if field in _ONE_ANSWER:
+        given = [{"text": given, "answer_start": _whole(record.get("answer_start"))}] if given != "" else []
+    if isinstance(given, dict):
+        given = _columns(given, place)
+    if not isinstance(given, list):
+        found = f"{field!r} is {type(given).__name__}"
+        raise InputError(place, found, 'write {"text": ["..."], "answer_start": [0]}')
+    answers = [_answer(one, place) for one in given]
+    if impossible and answers:
+        raise InputError(place, "is_impossible is true, yet there are answers", "correct one of the two")
+    if impossible is False and not answers and "answers" in record:
+        raise InputError(place, "is_impossible is false, yet there is no answer", "correct one of the two")
+    return answers
+
+
+def _columns(given: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """{text: [...], answer_start: [...]} -> one object for each answer."""
+    texts, starts = given.get("text"), given.get("answer_start")
+    texts = [texts] if isinstance(texts, str) else texts
+    starts = [starts] if isinstance(starts, int) else starts
+    if not isinstance(texts, list) or not (starts is None or isinstance(starts, list)):
+        raise InputError(place, f"{str(given)[:80]} are no answers", 'write {"text": ["..."], "answer_start": [0]}')
+    starts = [None] * len(texts) if starts is None else starts
+    if len(texts) != len(starts):
+        problem = f"{len(texts)} texts of answers and {len(starts)} values of answer_start"
+        raise InputError(place, problem, "give each text its place")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts)]
+
+
+def _whole(start: Any) -> Any:
+    """A number that stands in a .csv file beside empty cells is text."""
+    return (int(start) if start.isdecimal() else start or None) if isinstance(start, str) else start
+
+
+def _answer(given: Any, place: str) -> tuple[str, int | None]:
+    """Without blanks at its ends."""
+    text = given.get("text") if isinstance(given, dict) else None
+    start = given.get("answer_start") if isinstance(given, dict) else None
+    if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
+        raise InputError(place, f"{str(given)[:80]} is no answer", 'write {"text": "...", "answer_start": 0}')
+    before = len(text) - len(text.lstrip())
+    return text.strip(), None if start is None else start + before
+
+
+def _placed(text: str, start: int | None, context: str, place: str) -> tuple[str, int]:
+    """The answer at its place; at the only one in the context where it is not at the given one."""
+    if start is not None and start >= 0 and context.startswith(text, start):
+        return text, start
+    first = context.find(text)
+    if first >= 0 and context.find(text, first + 1) < 0:
+        return text, first
+    shown = f"the answer {text[:60]!r}"
+    if first < 0:
+        raise InputError(place, f"{shown} does not stand in its context", "answers are spans of the context")
+    if start is None:
+        raise InputError(place, f"{shown} stands in its context more than once", "give answer_start")
+    where = "outside" if not 0 <= start < len(context) else f"{context[start : start + 20]!r} stands there"
+    problem = f"{shown} is not at character {start} ({where}), but more than once elsewhere"
+    raise InputError(place, problem, f"correct answer_start; the first is at {first}")

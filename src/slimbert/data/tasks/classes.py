@@ -1,0 +1,99 @@
+"""One class a row: classification of texts and of pairs."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ...errors import InputError
+from ..columns import Columns, Rows, choose, read_labels, read_texts
+from .tables import open_table
+from .task import Ints, Split
+
+RARE = 0.05  # a share of -1 below this, beside the labels 0, 1, ..., means "unlabelled" and not a class
+SHOWN = 12  # classes whose counts a note lists
+
+
+class Classes:
+    """Labels are words; whole numbers and booleans become words, those of Hugging Face data sets their names."""
+
+    def open(self, files: Sequence[Path]) -> Rows:
+        return open_table(files)
+
+    def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
+        return choose(rows, shared=shared, texts=texts, label=label)
+
+    def kind(self, columns: Columns) -> str:
+        return "pair" if len(columns.texts) == 2 else "classification"
+
+    def values(self, rows: Rows, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
+        """The label of each row; None for all or for a few where the data says -1 for unlabelled."""
+        column = columns.label
+        named = read_labels(rows, column, names=class_names(rows, column))
+        there = set(named) - {None}
+        missing = named.count("-1")
+        whole = {str(number) for number in range(len(there) - 1)}
+        if there == {"-1"} or (len(whole) > 1 and there == whole | {"-1"} and missing < RARE * len(named)):
+            named = [None if label == "-1" else label for label in named]
+        elif None in named and there and class_names(rows, column) is None:
+            number = named.index(None)
+            raise InputError(rows.place(number), f"no label in column {column!r}", "fill in or remove this row")
+        if there and 0 < (count := named.count(None)) < len(named):
+            notes.append(f"{count} rows of {split} are unlabelled (-1) and were dropped")
+        return named
+
+    def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
+        return values
+
+    def names(self, rows: Rows, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
+        there = {name for name in values if name is not None}
+        if len(there) < 2:
+            problem = f"one class only: every row has {columns.label!r} = {next(iter(there))!r}"
+            raise InputError(rows.name, problem, "training needs two or more; check the label column")
+        if len(there) > max(2, len(values) / 2):
+            many = f"column {columns.label!r} has {len(there)} different values in {len(values)} rows"
+            raise InputError(rows.name, f"{many}: texts or numbers, not classes", "choose another with --label-column")
+        if names := class_names(rows, columns.label):
+            return tuple(name for name in names if name in there)
+        numbers = all(re.fullmatch(r"-?\d+", name) for name in there)
+        return tuple(sorted(there, key=(lambda name: (int(name), name)) if numbers else None))
+
+    def split(self, rows: Rows, columns: Columns, values: Sequence[Any], names: tuple[str, ...]) -> Split:
+        number = {name: i for i, name in enumerate(names)}
+        kept = [row for row, name in enumerate(values) if name is not None]
+        for row in kept:
+            if values[row] not in number:
+                known = ", ".join(names[:SHOWN])
+                raise InputError(rows.place(row), f"unknown label {values[row]!r}", f"the labels to learn are {known}")
+        texts = read_texts(rows, columns.texts)
+        classes = np.array([number[values[row]] for row in kept], dtype=np.int64)
+        return Split([texts[row] for row in kept], classes)
+
+    def strata(self, split: Split) -> Ints:
+        return cast(Ints, split.labels)
+
+    def group(self, text: Any) -> Any:
+        return text
+
+    def metric(self, names: tuple[str, ...]) -> str:
+        return "accuracy"
+
+    def summary(self, split: Split, names: tuple[str, ...]) -> str:
+        counts = Counter(split.labels.tolist())
+        few = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(names[:SHOWN]))
+        return f"{len(names)} classes in train: {few}" + ", ..." * (len(names) > SHOWN)
+
+
+def class_names(rows: Rows, column: str) -> list[str] | None:
+    """The class names that a Hugging Face data set wrote into its parquet file, for a column or for its lists."""
+    raw = (rows.table.schema.metadata or {}).get(b"huggingface")
+    try:
+        feature = json.loads(raw)["info"]["features"][column] if raw else {}
+        names = feature.get("names") or feature.get("feature", {}).get("names")
+    except (ValueError, KeyError, TypeError, AttributeError):  # other writers may use the key as they like
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None

@@ -1,0 +1,98 @@
+"""Several labels a row, or none: topics, tags of articles, toxic in more than one way."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import InputError
+from ..columns import Columns, Rows, choose, plain, read_texts, require
+from .classes import SHOWN, class_names
+from .tables import open_table
+from .task import Ints, Split
+
+SEPARATORS = ("|", ";", ",")  # of a set written as one word; the first that occurs in the column counts
+
+
+class LabelSets:
+    """Labels are lists of words or numbers, or one word with separators ("sports|politics"); an empty one is a set."""
+
+    def open(self, files: Sequence[Path]) -> Rows:
+        return open_table(files)
+
+    def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
+        return choose(rows, shared=shared, texts=texts, label=label)
+
+    def kind(self, columns: Columns) -> str:
+        return "multilabel"
+
+    def values(self, rows: Rows, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
+        """A frozenset of words for each row."""
+        require(rows, columns.label)
+        column = plain(rows.table.column(columns.label))
+        names = class_names(rows, columns.label)
+        if is_list(column.type):
+            return [None if value is None else _words(value, names) for value in column.to_pylist()]
+        if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+            problem = f"column {columns.label!r} holds {column.type}, not several labels a row"
+            raise InputError(rows.name, problem, "give lists, or words with | between them")
+        written = column.to_pylist()
+        mark = next((mark for mark in SEPARATORS if any(mark in value for value in written if value)), SEPARATORS[0])
+        return [frozenset(word for part in (value or "").split(mark) if (word := part.strip())) for value in written]
+
+    def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
+        return values
+
+    def names(self, rows: Rows, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
+        there = {name for value in values if value for name in value}
+        if not there:
+            raise InputError(rows.name, f"no row has a label in {columns.label!r}", "check the label column")
+        known = class_names(rows, columns.label)
+        return tuple(name for name in known if name in there) if known else tuple(sorted(there))
+
+    def split(self, rows: Rows, columns: Columns, values: Sequence[Any], names: tuple[str, ...]) -> Split:
+        number = {name: i for i, name in enumerate(names)}
+        kept = [row for row, value in enumerate(values) if value is not None]
+        labels = np.zeros((len(kept), len(names)), dtype=np.bool_)
+        for place, row in enumerate(kept):
+            for name in values[row]:
+                if name not in number:
+                    known = ", ".join(names[:SHOWN])
+                    raise InputError(rows.place(row), f"unknown label {name!r}", f"the labels to learn are {known}")
+                labels[place, number[name]] = True
+        texts = read_texts(rows, columns.texts)
+        return Split([texts[row] for row in kept], labels)
+
+    def strata(self, split: Split) -> Ints:
+        """The rarest label of each row, so that rare ones are dealt out first; one more class for the empty sets."""
+        order = np.argsort(split.labels.sum(axis=0), kind="stable")
+        ranked = split.labels[:, order]
+        return np.where(ranked.any(axis=1), order[ranked.argmax(axis=1)], len(order)).astype(np.int64)
+
+    def group(self, text: Any) -> Any:
+        return text
+
+    def metric(self, names: tuple[str, ...]) -> str:
+        return "micro_f1"
+
+    def summary(self, split: Split, names: tuple[str, ...]) -> str:
+        counts = Counter(dict(enumerate(split.labels.sum(axis=0).tolist())))
+        few = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(names[:SHOWN]))
+        each = split.labels.sum(axis=1)
+        several = f"{each.mean():.2g} a row, none on {int((each == 0).sum())} rows"
+        return f"{len(names)} labels in train, {several}: {few}" + ", ..." * (len(names) > SHOWN)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds a list in each row."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _words(value: Sequence[Any], names: Sequence[str] | None) -> frozenset[str]:
+    there = [word for word in value if word is not None and str(word).strip()]
+    if names:
+        there = [names[word] if isinstance(word, int) and 0 <= word < len(names) else word for word in there]
+    return frozenset(str(word).strip() for word in there)

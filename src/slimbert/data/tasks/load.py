@@ -1,0 +1,253 @@
+"""A labelled file or folder -> a task: texts with labels, in train, validation and test.
+
+A file is split 80/10/10, stratified and deterministic; equal texts never stand on two sides. In a folder
+`train|validation|test.{parquet,csv,tsv,jsonl,json}` the given splits are kept. Train is learnt from, validation stops
+and selects, test gives the printed score; so where only validation is labelled (GLUE), it becomes the test and part of
+train becomes the validation. Everything that was chosen is said in `Task.notes`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ..columns import LABELS, MOST_SCORES, Columns, Texts, read_texts
+from ..conll import is_conll
+from ..files import SUFFIXES, form, lines
+from ..rows import Table, read_table, table_of
+from ..splits import same_texts, stratified
+from ..squad import is_squad
+from ..tagging import SPANS, TAGS, WORDS
+from .classes import Classes
+from .label_sets import LabelSets, is_list
+from .named import NAMED
+from .numbers import Numbers, is_numbers
+from .pairs import UNSCORED, Pairs, looks_paired
+from .questions import Spans
+from .tables import open_table
+from .tags import Tags
+from .task import Shape, Split, Task, fingerprint
+
+MOST_VALIDATION = 2000  # rows cut from train for validation at most: it is scored again and again while training
+KINDS: dict[str, type[Shape]] = {
+    "classification": Classes,
+    "pair": Classes,
+    "multilabel": LabelSets,
+    "regression": Numbers,
+    "ner": Tags,
+    "qa": Spans,
+    "embedding": Pairs,
+}
+
+
+def load_task(
+    path: str | Path,
+    *,
+    kind: str | None = None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> Task:
+    """Read and, where needed, split. kind: one of KINDS, or a benchmark of NAMED with its columns; None: guessed from
+    the columns. fractions: shares of train, validation and test; those of a folder are its own.
+
+    InputError: nothing there, a column missing, no row, a row without text or label, one class only, a label that train
+    does not have, a label that is none of its kind, too few rows to split.
+    """
+    if kind is not None and kind not in {*KINDS, *NAMED}:
+        raise InputError(f"--task {kind}", "no such task", f"choose one of {', '.join([*KINDS, *NAMED])}")
+    named = NAMED.get(kind or "")
+    if named is not None:
+        kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label
+    files = find_splits(Path(path))
+    shape, why = (KINDS[kind](), "as asked") if kind else _guessed(files, text_columns, label_column)
+    parts = {name: shape.open(some) for name, some in files.items()}
+    first = parts.get("train") or next(iter(parts.values()))
+    shared = set.intersection(*(set(rows.columns) for rows in parts.values()))
+    columns = shape.choose(first, shared=shared, texts=text_columns, label=label_column)
+    found = shape.kind(columns)
+    if kind not in (None, found):
+        problem = f"the data looks like {found}: text in {', '.join(columns.texts)}"
+        raise InputError(f"--task {kind}", problem, "name the text columns with --text-column")
+    notes = [f"task: {found} ({why})", *columns.reasons]
+    values = {
+        name: shape.values(rows, columns, split=name, notes=notes)
+        for name, rows in parts.items()
+        if name != "test" or columns.label in (*rows.columns, UNSCORED)
+    }
+    values = shape.unify(values, notes)
+    labelled = _labelled(parts, values, notes)
+    if "train" not in labelled:
+        raise InputError(path, "no labelled split to train on", "add train.parquet, train.csv or train.jsonl")
+    labels = shape.names(parts["train"], columns, values["train"])
+    splits = {name: shape.split(parts[name], columns, values[name], labels) for name in labelled}
+    train, validation, test = _arrange(path, shape, splits, seed, fractions, notes)
+    notes.append(shape.summary(train, labels))
+    sha256 = fingerprint(labels, train, validation, test)
+    metric = named.metric if named else shape.metric(labels)
+    return Task(
+        found, labels, columns.texts, columns.label, train, validation, test, tuple(notes), sha256, metric
+    )  # fmt: skip
+
+
+def load_split(
+    path: str | Path,
+    *,
+    labels: Sequence[str],
+    text_columns: Sequence[str],
+    label_column: str,
+    split: str = "test",
+    kind: str = "classification",
+) -> Split:
+    """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder. labels: the model's own."""
+    found = find_splits(Path(path))
+    if Path(path).is_dir() and split not in found:
+        raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
+    shape = KINDS[kind]()
+    rows = shape.open(found.get(split) or next(iter(found.values())))
+    columns = Columns(tuple(text_columns), label_column, ())
+    values = shape.unify({split: shape.values(rows, columns, split=split, notes=[])}, [])[split]
+    if all(value is None for value in values):
+        raise InputError(rows.name, "no row has a label", "evaluate on another split or file")
+    return shape.split(rows, columns, values, tuple(labels))
+
+
+def load_texts(path: str | Path, *, text_columns: Sequence[str]) -> Texts:
+    """Texts to answer, in order, none dropped: one a line in .txt (blank lines are empty texts), else the columns."""
+    if form(path) == ".txt" and Path(path).is_file():
+        if len(text_columns) != 1:
+            raise InputError(path, "a .txt file cannot hold pairs", f"use .csv with columns {', '.join(text_columns)}")
+        return [text for _, text in lines(str(path))]
+    return read_texts(open_table([Path(path)]), text_columns, lenient=True)
+
+
+_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+
+
+def find_splits(path: Path) -> dict[str, list[Path]]:
+    """Split -> files, in a folder also those in several pieces (train-00000-of-00002.parquet); "all" for one file."""
+    if not path.is_dir():
+        return {"all": [path]}
+    files = sorted(file for file in path.iterdir() if file.is_file() and _holds_labels(file))
+    found: dict[str, list[Path]] = {}
+    for split, names in _NAMES.items():
+        pattern = re.compile(rf"({'|'.join(names)})(-\d+-of-\d+)?\.")
+        found[split] = [file for file in files if pattern.match(file.name.lower())]
+        if len({re.sub(r"\d+", "", file.name) for file in found[split]}) > 1:
+            raise InputError(path, f"several files for {split}: {', '.join(f.name for f in found[split])}", "keep one")
+    found = {split: matches for split, matches in found.items() if matches}
+    if not found:
+        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        kinds = ", ".join(kind for kind in SUFFIXES if kind != ".txt")
+        raise InputError(path, f"no train, validation or test file ({kinds}), but {there}", "name one file or folder")
+    return found
+
+
+def _holds_labels(file: Path) -> bool:
+    return form(file) not in ("", ".txt") or (is_conll(file) and form(file) != ".txt")
+
+
+def _guessed(files: dict[str, list[Path]], texts: Sequence[str] | None, label: str | None) -> tuple[Shape, str]:
+    """The shape of the labels, and why it was taken."""
+    file = (files.get("train") or next(iter(files.values())))[0]
+    if is_conll(file):
+        return Tags(), "a word a line"
+    if is_squad(file):
+        return Spans(), "the form of SQuAD"
+    table = _python_values(file)
+    if table is not None and _are_tags(table, texts, label):
+        return Tags(), "a tag for every word, or spans of texts"
+    rows = open_table([file])
+    names = {name.strip().lower() for name in rows.columns}
+    if {"question", "context"} <= names and names & {"answers", "answer", "answer_text"} and label is None:
+        return Spans(), "questions, contexts and answers"
+    if label is None and not names & set(LABELS) and looks_paired(rows.columns):
+        return Pairs(), "texts that belong together, and no label"
+    columns = Classes().choose(rows, shared=set(rows.columns), texts=texts, label=label)
+    if is_list(rows.table.schema.field(columns.label).type):
+        return LabelSets(), f"{columns.label!r} holds several labels a row"
+    if is_numbers(rows, columns.label, most=MOST_SCORES):
+        return Numbers(), f"{columns.label!r} holds fractional numbers"
+    return Classes(), f"{'two text columns' if len(columns.texts) == 2 else 'one text column'}, one label a row"
+
+
+def _python_values(file: Path) -> Table | None:
+    """The rows of a file that may hold lists; None where no column does."""
+    if form(file) in (".json", ".jsonl"):
+        return read_table(file)
+    rows = open_table([file])
+    return table_of(rows) if any(is_list(kind) for kind in rows.table.schema.types) else None
+
+
+def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> bool:
+    """Lists of words beside a list of tags, or texts beside a list of spans."""
+    words = texts[0] if texts else table.named(WORDS, of="list")
+    if words is not None and table.holds(words) == "list":
+        return (label or table.named(TAGS, of="list", other_than=words)) is not None
+    spans = label or table.named(SPANS, of="list")
+    if spans is None:
+        return False
+    lists = (record[spans] for _, record in table.records if isinstance(record.get(spans), list) and record[spans])
+    return isinstance(next(lists, [None])[0], list | dict)
+
+
+def _labelled(parts: dict[str, Any], values: dict[str, list[Any]], notes: list[str]) -> list[str]:
+    """The splits that have labels; a note for those that have none. One file counts as train."""
+    for name in parts:
+        if name not in values or all(value is None for value in values[name]):
+            if name in ("train", "all"):
+                raise InputError(parts[name].name, "no row has a label", "check the label column")
+            notes.append(f"{name} has no labels and was dropped")
+    if "all" in parts:
+        parts["train"], values["train"] = parts.pop("all"), values.pop("all")
+    return [name for name in parts if any(value is not None for value in values.get(name, ()))]
+
+
+def _arrange(
+    path: str | Path,
+    shape: Shape,
+    splits: dict[str, Split],
+    seed: int,
+    fractions: tuple[float, float, float],
+    notes: list[str],
+) -> tuple[Split, Split, Split | None]:
+    """Train, validation and test out of the splits there are; what is missing is cut from train."""
+    train, validation, test = splits["train"], splits.get("validation"), splits.get("test")
+    if test is None and validation is not None:
+        test, validation = validation, None
+        notes.append("only validation is labelled besides train: it is the test here (printed score)")
+    if validation is None:
+        share = np.array([fractions[0], fractions[1], 0 if test else fractions[2]])
+        share /= share.sum()
+        excess = max(0.0, share[1] - MOST_VALIDATION / len(train))
+        train, validation, rest = _cut(path, shape, train, share + np.array([excess, -excess, 0]), seed, notes)
+        test = test or (rest if len(rest) else None)
+    notes.append(f"rows: {len(train)} train, {len(validation)} validation, {len(test) if test else 0} test")
+    sides = [{shape.group(text) for text in part.texts} for part in (train, test) if part is not None]
+    if test is not None and (both := len(set.intersection(*sides))):
+        notes.append(f"{both} texts of the test also stand in train")
+    return train, validation, test
+
+
+def _cut(
+    path: str | Path, shape: Shape, train: Split, shares: NDArray[np.float64], seed: int, notes: list[str]
+) -> list[Split]:
+    groups = same_texts([shape.group(text) for text in train.texts])
+    repeated = len(groups) - len(np.unique(groups))
+    strata = shape.strata(train)
+    rows = stratified(strata, shares.tolist(), seed=seed, groups=groups)
+    if any(len(part) == 0 for part, share in zip(rows, shares, strict=True) if share > 0):
+        problem = f"{len(train)} rows ({len(train) - repeated} different texts) are too few to split"
+        raise InputError(path, problem, "label at least 10 rows")
+    if len(np.unique(strata[rows[0]])) < len(np.unique(strata)):
+        problem = "equal texts carry different labels, so that a class has no example of its own left to learn from"
+        raise InputError(path, problem, "correct the labels, or give train, validation and test files")
+    given = [name for name, part in zip(("validation", "test"), rows[1:], strict=True) if len(part)]
+    kept = f"; equal texts ({repeated} repeats) on one side" if repeated else ""
+    notes.append(f"{' and '.join(given)} cut from the given rows, stratified, seed {seed}{kept}")
+    return [train.take(part) for part in rows]

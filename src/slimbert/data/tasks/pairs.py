@@ -1,0 +1,103 @@
+"""Texts that belong together, for vectors: pairs, pairs with texts that do not belong (hard negatives), scored pairs.
+
+Texts are tuples (anchor, positive, negative ...); labels are the scores [N], scaled to 0 to 1 by those of train, or
+the number of the positive text [N], equal for equal texts, so that none counts as its own negative.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..columns import LABELS, PAIRS, Columns, Rows, choose, read_texts
+from .numbers import Numbers
+from .tables import open_table
+from .task import Ints, Split
+
+TELLING = (  # names that mean it, where no label stands beside them
+    *(("anchor", "positive", "negative"), ("query", "positive", "negative"), ("question", "positive", "negative")),
+    *(("anchor", "positive"), ("query", "positive"), ("query", "passage"), ("query", "document")),
+)
+NAMES = (  # names that are taken where vectors are asked for
+    *(*TELLING, ("query", "answer"), ("question", "answer"), ("question", "context"), ("question", "passage")),
+    *(("title", "body"), ("title", "text"), *PAIRS),
+)
+UNSCORED = ""  # the label column of pairs without scores
+
+
+class Pairs:
+    """Two text columns or more; a column of numbers makes them scored pairs."""
+
+    def open(self, files: Sequence[Path]) -> Rows:
+        return open_table(files)
+
+    def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
+        named = {name.strip().lower() for name in rows.columns if name not in (texts or ())}
+        scored = label is not None or named & (set(LABELS) - {"answer"})
+        if scored or (texts is None and _names(shared) is None):
+            found = choose(rows, shared=shared, texts=texts, label=label)
+            if len(found.texts) != 2:
+                raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
+            return found
+        chosen = tuple(texts or _names(shared) or ())
+        if len(chosen) < 2:
+            raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
+        why = "as asked" if texts else "by their names"
+        return Columns(chosen, UNSCORED, (f"texts that belong together in {' and '.join(chosen[:2])} ({why})",))
+
+    def kind(self, columns: Columns) -> str:
+        return "embedding"
+
+    def values(self, rows: Rows, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
+        if columns.label == UNSCORED:
+            return [()] * len(rows.table)
+        return Numbers().values(rows, columns, split=split, notes=notes)
+
+    def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
+        return values
+
+    def names(self, rows: Rows, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
+        """Of scored pairs the least and the greatest score of train, in words."""
+        if columns.label == UNSCORED:
+            return ()
+        Numbers().names(rows, columns, values)
+        return repr(float(min(values))), repr(float(max(values)))
+
+    def split(self, rows: Rows, columns: Columns, values: Sequence[Any], names: tuple[str, ...]) -> Split:
+        columns_of = [read_texts(rows, (name,)) for name in columns.texts]
+        texts = list(zip(*columns_of, strict=True))
+        if names:
+            low, high = map(float, names)
+            return Split(texts, (np.array(values, dtype=np.float64) - low) / (high - low))
+        numbers: dict[Any, int] = {}
+        return Split(texts, np.array([numbers.setdefault(row[1], len(numbers)) for row in texts], dtype=np.int64))
+
+    def strata(self, split: Split) -> Ints:
+        return np.zeros(len(split), dtype=np.int64)
+
+    def group(self, text: Any) -> Any:
+        """Pairs with one positive text stand on one side."""
+        return text[1]
+
+    def metric(self, names: tuple[str, ...]) -> str:
+        return "spearman" if names else "mrr"
+
+    def summary(self, split: Split, names: tuple[str, ...]) -> str:
+        if names:
+            return f"{len(split):,} pairs in train, scores {names[0]} to {names[1]}"
+        return f"{len(split):,} pairs in train, {len(np.unique(split.labels)):,} different second texts"
+
+
+def looks_paired(columns: Sequence[str]) -> bool:
+    """Whether the names of the columns say that texts belong together, and none looks like a label."""
+    return _names(set(columns), TELLING) is not None
+
+
+def _names(columns: set[str], known: Sequence[tuple[str, ...]] = NAMES) -> tuple[str, ...] | None:
+    by_name = {name.strip().lower(): name for name in sorted(columns, reverse=True)}
+    for names in known:
+        if all(name in by_name for name in names):
+            return tuple(by_name[name] for name in names)
+    return None

@@ -1,0 +1,129 @@
+"""A tag for every word: entities, parts of speech. Texts are `tagging.Tagged`, labels the numbers of their tags."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..columns import TEXTS, Columns
+from ..conll import is_conll
+from ..rows import Table, read_table
+from ..schemes import OUTSIDE, all_tags, parts
+from ..tagging import SPANS, TAGS, WORDS, Tagged, read_records, read_tagged, unify
+from .task import Ints, Split
+
+FILE_OF_WORDS = ("word", "tag")  # what the columns of a file with a word a line are called
+
+
+@dataclass(frozen=True, eq=False)
+class TagFiles:
+    """The files of one split: words with a tag each, by lines or by rows."""
+
+    files: tuple[Path, ...]
+
+    @cached_property
+    def tables(self) -> list[Table | None]:
+        """The rows of each file; None for a file of a word a line."""
+        return [None if is_conll(file) else read_table(file) for file in self.files]
+
+    @property
+    def name(self) -> str:
+        return str(self.files[0])
+
+    @property
+    def columns(self) -> list[str]:
+        first = self.tables[0]
+        return list(FILE_OF_WORDS if first is None else first.columns)
+
+    def read(self, columns: Columns, *, labelled: bool) -> list[Tagged]:
+        """All examples, with tags where `labelled`."""
+        found: list[Tagged] = []
+        for file, table in zip(self.files, self.tables, strict=True):
+            if table is None:
+                found += read_tagged(file)[0]
+            else:
+                tags = columns.label if labelled else None
+                found += read_records(table, columns.texts[0], tags)[0]
+        return found
+
+
+class Tags:
+    """Tags in any scheme, read as IOB2; see data/tagging.py and data/schemes.py."""
+
+    def open(self, files: Sequence[Path]) -> TagFiles:
+        return TagFiles(tuple(files))
+
+    def choose(self, rows: TagFiles, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
+        if texts and len(texts) > 1:
+            raise InputError(rows.name, f"{len(texts)} text columns asked for", "give the one that holds the words")
+        table = rows.tables[0]
+        if table is None:
+            return Columns((FILE_OF_WORDS[0],), FILE_OF_WORDS[1], ("a word a line, its tag beside it",))
+        for name in (*(texts or ()), *((label,) if label else ())):
+            table.require(name)
+        words = texts[0] if texts else table.named(WORDS, of="list") or table.named(TEXTS, of="str")
+        if words is None:
+            problem = f"no column of words or texts among {', '.join(table.columns)}"
+            raise InputError(rows.name, problem, "name it with --text-column")
+        lists = table.holds(words) == "list"
+        tags = label or table.named(TAGS if lists else SPANS, of="list", other_than=words)
+        if tags is None:
+            problem = f"no column of {'tags' if lists else 'spans'} among {', '.join(table.columns)}"
+            raise InputError(rows.name, problem, "name it with --label-column")
+        kinds = ("words", "tags") if lists else ("texts", "spans")
+        return Columns((words,), tags, (f"{kinds[0]} in column {words!r}, {kinds[1]} in {tags!r}",))
+
+    def kind(self, columns: Columns) -> str:
+        return "ner"
+
+    def values(self, rows: TagFiles, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
+        """The example of each row; None without tags."""
+        labelled = columns.label in rows.columns
+        return [None if one.tags is None else one for one in rows.read(columns, labelled=labelled)]
+
+    def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
+        """All tags in IOB2, the scheme being recognised over all splits together."""
+        made, said = unify({name: [one for one in some if one is not None] for name, some in values.items()})
+        notes += said
+        return made
+
+    def names(self, rows: TagFiles, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
+        found = all_tags([one.tags for one in values])
+        if len(found) < 2:
+            problem = f"one tag only: every word has {found[0]!r}" if found else "there is no word"
+            raise InputError(rows.name, problem, "training needs two or more; check the label column")
+        return found
+
+    def split(self, rows: TagFiles, columns: Columns, values: Sequence[Any], names: tuple[str, ...]) -> Split:
+        number = {name: i for i, name in enumerate(names)}
+        labels = []
+        for one in values:
+            for word, tag in enumerate(one.tags, 1):
+                if tag not in number:
+                    known = ", ".join(names[:12])
+                    raise InputError(one.place, f"unknown tag {tag!r} of word {word}", f"the tags to learn are {known}")
+            labels.append(np.array([number[tag] for tag in one.tags], dtype=np.int64))
+        return Split([replace(one, tags=None) for one in values], labels)
+
+    def strata(self, split: Split) -> Ints:
+        """The rarest tag of each example, so that rare ones stand on every side."""
+        counts = Counter(tag for tags in split.labels for tag in tags.tolist())
+        return np.array([min(tags.tolist(), key=lambda tag: counts[tag], default=-1) for tags in split.labels])
+
+    def group(self, text: Tagged) -> Any:
+        return text.words
+
+    def metric(self, names: tuple[str, ...]) -> str:
+        return "f1" if any(parts(name)[0] in ("B", "I") for name in names) else "word_accuracy"
+
+    def summary(self, split: Split, names: tuple[str, ...]) -> str:
+        counts = Counter(names[tag] for tags in split.labels for tag in tags.tolist())
+        words = f"{counts.total():,} words in train"
+        begun = {name: count for name, count in counts.items() if parts(name)[0] != "I" and name != OUTSIDE}
+        few = ", ".join(f"{parts(name)[1]} {count:,}" for name, count in sorted(begun.items())[:12])
+        return f"{words}: {few}" + ", ..." * (len(begun) > 12)

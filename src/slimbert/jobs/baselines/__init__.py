@@ -1,0 +1,23 @@
+"""What needs no encoder, beside every result and on the same rows: the least that an encoder has to beat."""
+
+from .answers import whole_sentences
+from .baseline import Baseline
+from .classes import baselines, majority, tfidf
+from .label_sets import frequent_labels, tfidf_labels
+from .numbers import mean_number, tfidf_ridge
+from .tags import frequent_tags
+from .vectors import tfidf_cosine
+
+__all__ = [
+    "Baseline",
+    "baselines",
+    "frequent_labels",
+    "frequent_tags",
+    "majority",
+    "mean_number",
+    "tfidf",
+    "tfidf_cosine",
+    "tfidf_labels",
+    "tfidf_ridge",
+    "whole_sentences",
+]

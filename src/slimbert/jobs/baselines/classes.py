@@ -1,0 +1,64 @@
+"""One class a row: the majority class, and logistic regression on TF-IDF.
+
+L2 penalty; the only choice, C, is made on the validation split.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
+from ...data.metrics import accuracy, score
+from ...data.tasks import Split, Task
+from .baseline import Baseline, scored_rows
+from .words import features, vectorizer
+
+GRID = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # C, the inverse strength of the L2 penalty
+MOST_ROWS = 20_000  # of train: beyond, C is chosen on this many rows, and only the last fit sees all of them
+TOLERANCE = 1e-3  # of the solver
+
+
+def majority(task: Task, *, on: Split | None = None) -> Baseline:
+    """Always the most frequent class of train. on: rows to answer, by default the test, else validation."""
+    rows = scored_rows(task, on)
+    likely = int(np.bincount(task.train.labels).argmax())
+    predictions = np.full(len(rows), likely, dtype=np.int64)
+    return Baseline("majority class", predictions, score(rows.labels, predictions, classes=len(task.labels)), {}, 0.0)
+
+
+def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
+    """TF-IDF + logistic regression: fit on train, C chosen on validation. on: as for `majority`."""
+    began = time.perf_counter()
+    rows = scored_rows(task, on)
+    words = vectorizer(task.train.texts)
+    known = features(words, task.train.texts)
+    few = np.sort(np.random.default_rng(seed).permutation(len(task.train))[:MOST_ROWS])
+    trial, answers = known[few], task.train.labels[few]
+    checked = features(words, task.validation.texts)
+    best, best_model, best_score = GRID[0], None, -1.0
+    for strength in GRID:
+        model = fit(trial, answers, strength)
+        right = accuracy(task.validation.labels, model.predict(checked))
+        if right > best_score:
+            best, best_model, best_score = strength, model, right
+    if len(few) < len(task.train):
+        best_model = fit(known, task.train.labels, best)
+    assert best_model is not None
+    predictions = best_model.predict(features(words, rows.texts)).astype(np.int64)
+    scores = score(rows.labels, predictions, classes=len(task.labels))
+    chosen = {"C": best, "validation_accuracy": best_score}
+    return Baseline("TF-IDF + logistic regression", predictions, scores, chosen, time.perf_counter() - began)
+
+
+def baselines(task: Task, *, on: Split | None = None) -> list[Baseline]:
+    """Both, on the same rows."""
+    return [majority(task, on=on), tfidf(task, on=on)]
+
+
+def fit(rows: Any, labels: NDArray[Any], strength: float) -> LogisticRegression:
+    """Logistic regression with the inverse strength of its L2 penalty."""
+    with threadpool_limits(1):  # the products are sparse: a second thread only waits, long on busy cores
+        return LogisticRegression(C=strength, max_iter=1000, tol=TOLERANCE).fit(rows, labels)

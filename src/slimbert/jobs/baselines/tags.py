@@ -1,0 +1,26 @@
+"""A tag for every word without looking at the words beside it: the most frequent one of that word in train."""
+
+import time
+from collections import Counter, defaultdict
+
+from ...data.metrics import tag_scores
+from ...data.schemes import OUTSIDE
+from ...data.tasks import Split, Task
+from .baseline import Baseline, scored_rows
+
+
+def frequent_tags(task: Task, *, on: Split | None = None) -> Baseline:
+    """Each word gets its most frequent tag; one that train does not have is outside (or of the most frequent tag)."""
+    began = time.perf_counter()
+    rows = scored_rows(task, on)
+    counts: dict[str, Counter[int]] = defaultdict(Counter)
+    for one, tags in zip(task.train.texts, task.train.labels, strict=True):
+        for word, tag in zip(one.words, tags.tolist(), strict=True):
+            counts[word][tag] += 1
+    whole = sum(counts.values(), Counter[int]())
+    other = task.labels.index(OUTSIDE) if OUTSIDE in task.labels else whole.most_common(1)[0][0]
+    usual = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+    answers = [[task.labels[usual.get(word, other)] for word in one.words] for one in rows.texts]
+    truth = [[task.labels[tag] for tag in tags] for tags in rows.labels]
+    scores = tag_scores(truth, answers)
+    return Baseline("most frequent tag of each word", answers, scores, {}, time.perf_counter() - began)

@@ -1,0 +1,39 @@
+"""What the scores of a run are called, and in which order people see them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+NAMES = {
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "exact": "exact match",
+}
+IN_UNITS = ("rmse", "mae")  # of the labels; all others are shares or correlations
+
+
+class Score(NamedTuple):
+    """One score with its name; `low` and `high` are its 95% interval, where one is known."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    in_units: bool
+
+
+def ordered(scores: Mapping[str, float], metric: str) -> list[Score]:
+    """The scores of a run, the one that selects first; without `rows` and the bounds of intervals."""
+    names = [name for name in scores if name != "rows" and not name.endswith(("_low", "_high"))]
+    return [
+        Score(
+            NAMES.get(name, name.replace("_", " ")),
+            scores[name],
+            scores.get(f"{name}_low"),
+            scores.get(f"{name}_high"),
+            name in IN_UNITS,
+        )
+        for name in sorted(names, key=lambda name: name != metric)
+    ]

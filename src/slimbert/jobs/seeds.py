@@ -1,0 +1,48 @@
+"""The same fine-tuning with several seeds: mean, deviation and interval, which one seed cannot give."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..data.metrics import over_seeds
+from ..errors import InputError
+from ..train.run import RunFolder
+from .finetuned import Finetuned
+
+SUMMARY = "seeds.json"
+
+
+class Seeded(NamedTuple):
+    """Runs of the same data and settings with other seeds. mean, deviation, low, high: of `metric` on the test rows (on
+    validation where there are none), with the 95% interval of the mean; best: the run that validation prefers."""
+
+    folder: str
+    metric: str
+    runs: tuple[Finetuned, ...]
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    best: str
+
+
+def with_seeds(
+    one: Callable[..., Finetuned], *, out: str | Path, seeds: int, first: int = 0, with_baselines: bool = True
+) -> Seeded:
+    """`one(out=folder, seed=seed, with_baselines=...)` for `seeds` seeds from `first` on, each in a folder below `out`.
+
+    Raises InputError for fewer than 2.
+    """
+    if seeds < 2:
+        raise InputError("--seeds", f"{seeds} is too small", "give 2 or more; 5 give a useful interval")
+    numbers = range(first, first + seeds)
+    runs = tuple(one(out=Path(out) / f"seed-{n}", seed=n, with_baselines=with_baselines) for n in numbers)
+    metric = runs[0].metric
+    found = over_seeds([(run.test or run.validation)[metric] for run in runs])
+    best = max(runs, key=lambda run: run.validation[metric])
+    made = Seeded(str(out), metric, runs, **asdict(found), best=best.run)
+    plain: dict[str, Any] = made._asdict() | {"runs": [run._asdict() for run in runs]}
+    with RunFolder(out) as folder:
+        folder.write_json(SUMMARY, plain)
+    return made

@@ -1,0 +1,173 @@
+"""Answers cut out of a context: two scores for every piece, the best span over all windows of the context.
+
+Devlin et al. 2018, arXiv:1810.04805, sections 4.2 and 4.3. Where training has questions without an answer, an answer is
+withheld if no answer scores better by more than a threshold, chosen on validation.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config import HeadConfig
+from ...data.contexts import PairWindow, encode_with_offsets
+from ...data.decode import Answer, answer_of
+from ...data.metrics import answer_rows, best_threshold, bootstrap_interval, squad_scores, withhold
+from ...data.squad import Question
+from ...data.tasks import Split, Task
+from ...data.tokenizer import TextTokenizer
+from ...model.heads import SpanConfig
+from ...train.supervised import Judge, span
+from ..settings import Settings
+from .features import Column, Features
+from .kind import Description, Error, Outputs
+
+if TYPE_CHECKING:
+    from ..baselines import Baseline
+
+OVERLAP = 0.33  # of max_len, shared by neighbouring windows: 128 of 384 in the code of Devlin et al.
+
+
+class Found(NamedTuple):
+    """One question's answer, context[start:end]; "" where it is withheld. score: its probability."""
+
+    question: str
+    answer: str
+    start: int
+    end: int
+    score: float
+
+
+class Answering:
+    """Cross-entropy of start and end."""
+
+    reads_whole = True
+    at_random = False
+
+    def __init__(self, tokenizer: TextTokenizer, description: Description, labels: tuple[str, ...]) -> None:
+        self.tokenizer, self.description, self.labels = tokenizer, description, labels
+
+    def head(self, train: Split, settings: Settings, *, old: HeadConfig | None, narrows: bool) -> HeadConfig:
+        return old if isinstance(old, SpanConfig) else SpanConfig()
+
+    def judge(self, train: Split, settings: Settings) -> Judge:
+        return span
+
+    def features(self, split: Split, *, labelled: bool) -> Features:
+        windows = self._windows(split.texts)
+        first = [window.context_mask.astype(np.int64) for window in windows]
+        for mask in first:
+            mask[0] = 1  # the first piece stands for no answer
+        columns = {"context": Column(first, 0)}
+        if labelled:
+            places = [_place(window, split.labels[window.row]) for window in windows]
+            columns |= {
+                "start": Column(np.array([start for start, _ in places])),
+                "end": Column(np.array([end for _, end in places])),
+            }
+        owner = np.array([window.row for window in windows], dtype=np.int64)
+        ids, types = [window.ids for window in windows], [window.types for window in windows]
+        return Features(ids, types, owner, columns=columns)
+
+    def cut_share(self, texts: Sequence[Any]) -> float:
+        return 0.0
+
+    def settled(self, split: Split, features: Features, outputs: Outputs) -> Description:
+        """With a threshold, where there are questions without an answer."""
+        if all(split.labels):
+            return self.description
+        found = self._best(split.texts, outputs)
+        texts = [one.text for one, _ in found]
+        rows = answer_rows(_texts(split.labels), texts)
+        chosen = best_threshold(
+            rows.f1, _nulls(found), answered=np.array([bool(text) for text in texts]), answerable=rows.answerable
+        )
+        return dataclasses.replace(self.description, thresholds=(chosen.threshold,))
+
+    def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Found]:
+        found = self._best(texts, outputs)
+        made = []
+        for text, (one, sure), given in zip(texts, found, self._given(found), strict=True):
+            start, end = (one.start, one.end) if given else (0, 0)
+            made.append(Found(_question(text).question, given, start, end, sure if given else 1 - sure))
+        return made
+
+    def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
+        given, truth = self._given(self._best(split.texts, outputs)), _texts(split.labels)
+        scores = squad_scores(truth, given)
+        low, high = bootstrap_interval(answer_rows(truth, given).f1)
+        main = {"rows": scores.pop("rows"), "f1": scores.pop("f1"), "f1_low": low, "f1_high": high}
+        return {**main, "exact": scores.pop("exact"), **{k: v for k, v in scores.items() if not k.endswith("_rows")}}
+
+    def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
+        return []
+
+    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
+        return answer_rows(_texts(split.labels), self._given(self._best(split.texts, outputs))).f1
+
+    def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
+        given = self._given(self._best(split.texts, outputs))
+        rows = answer_rows(_texts(split.labels), given)
+        return [
+            Error(split.texts[row].question, [text for text, _ in split.labels[row]], given[row], 1 - rows.f1[row])
+            for row in np.argsort(rows.f1, kind="stable")
+            if rows.f1[row] < 1
+        ]
+
+    def baselines(self, task: Task) -> "list[Baseline]":
+        from ..baselines import whole_sentences  # scikit-learn takes a second to load
+
+        return [whole_sentences(task)]
+
+    def _windows(self, texts: Sequence[Any]) -> list[PairWindow]:
+        max_len = self.description.max_len
+        pairs = [(one.question, one.context) for one in map(_question, texts)]
+        return encode_with_offsets(self.tokenizer, pairs, max_len=max_len, stride=int(OVERLAP * max_len))
+
+    def _best(self, texts: Sequence[Any], outputs: Outputs) -> list[tuple[Answer, float]]:
+        """The best span of each text, and its probability among all places of all its windows."""
+        windows: dict[int, list[tuple[PairWindow, Any]]] = {row: [] for row in range(len(texts))}
+        for window, scores in zip(self._windows(texts), outputs, strict=True):
+            windows[window.row].append((window, scores[: len(window.ids)].astype(np.float64)))
+        made = []
+        for row, text in enumerate(texts):
+            parts = [window for window, _ in windows[row]]
+            starts, ends = ([scores[:, side] for _, scores in windows[row]] for side in (0, 1))
+            best = answer_of(_question(text).context, parts, starts, ends)
+            inside = [part.context_mask | (np.arange(len(part.ids)) == 0) for part in parts]
+            total = sum(_log_sum([own[m] for own, m in zip(one, inside, strict=True)]) for one in (starts, ends))
+            made.append((best, float(np.exp(best.score - total))))
+        return made
+
+    def _given(self, found: Sequence[tuple[Answer, float]]) -> list[str]:
+        texts = [one.text for one, _ in found]
+        if self.description.thresholds is None:
+            return texts
+        return withhold(texts, _nulls(found), threshold=self.description.thresholds[0])
+
+
+def _question(text: Any) -> Question:
+    return text if isinstance(text, Question) else Question("", text[0], text[1], ())
+
+
+def _place(window: PairWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
+    """The pieces of the first answer; the first piece twice where the window does not hold it."""
+    text, start = answers[0] if answers else ("", 0)
+    found = window.locate(start, start + len(text)) if answers else None
+    return found or (0, 0)
+
+
+def _nulls(found: Sequence[tuple[Answer, float]]) -> NDArray[np.float64]:
+    return np.array([one.null_score - max(one.score, -1e9) for one, _ in found])
+
+
+def _texts(labels: Sequence[Sequence[tuple[str, int]]]) -> list[list[str]]:
+    return [[text for text, _ in answers] for answers in labels]
+
+
+def _log_sum(scores: Sequence[NDArray[np.float64]]) -> float:
+    """log of the sum of exp over all of them."""
+    whole = np.concatenate(scores)
+    return float(whole.max() + np.log(np.exp(whole - whole.max()).sum()))

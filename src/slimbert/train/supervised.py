@@ -1,0 +1,134 @@
+"""The objective of labelled data: what a head answers against what is right.
+
+A judge is a function (answers, batch) -> mean loss. One objective serves every task; a task chooses head and judge.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from ..model.heads import EmbedConfig, PoolerConfig, SequenceConfig
+from ..model.model import Model
+from ..state import Encoded, State
+from .objectives import INPUTS, Batch, Encode, Loss, Objective, with_auxiliary
+
+Judge = Callable[[Tensor, Batch], Tensor]
+Windows = Literal["mean", "max"]
+IGNORED = -100  # the label of a place without one
+
+
+class Supervised(Objective):
+    """`judge(answers, batch)`, where answers are the head's, in float32.
+
+    Where the batch says which rows are windows of one text (`windows` [B, W], -1 where there is none), their answers
+    become one: the mean, or the largest of each class.
+    """
+
+    def __init__(self, model: Model, judge: Judge, *, windows: Windows = "mean", chunk: int | None = None) -> None:
+        """chunk: rows that are encoded at a time where a batch has `texts`; None: all."""
+        super().__init__(model)
+        self.judge, self.windows, self.chunk = judge, windows, chunk
+
+    def loss(self, encode: Encode, batch: Batch) -> Loss:
+        if "texts" in batch:
+            mean = self.judge(_vectors(self.model, encode, batch, self.chunk), batch)
+            return Loss(mean, {"task": mean})
+        encoded = encode(None, with_first_row(self.model, batch))
+        mean = self.judge(_read(self.model, encoded.state, batch, self.windows), batch)
+        return with_auxiliary(Loss(mean, {"task": mean}), encoded)
+
+
+def answer(model: Model, batch: Batch, *, windows: Windows = "mean") -> Tensor:
+    """What a model answers to a batch, in float32: [B, C] for texts, [B, K, C] for the rows that were wanted, [B, W, D]
+    for texts that belong together."""
+
+    def encode(_: Any, some: Batch) -> Encoded:
+        options = {name: some[name] for name in INPUTS if name in some}
+        return model.encoder(some["input_ids"], **options)
+
+    if "texts" in batch:
+        return _vectors(model, encode, batch, None)
+    return _read(model, encode(None, with_first_row(model, batch)).state, batch, windows)
+
+
+def _read(model: Model, state: State, batch: Batch, windows: Windows) -> Tensor:
+    """What the head says of a state; one answer for the windows of a text."""
+    answers = model.answer(state).float()
+    return merged(answers, batch["windows"], windows) if "windows" in batch else answers
+
+
+def _vectors(model: Model, encode: Encode, batch: Batch, chunk: int | None) -> Tensor:
+    """[B, W, D] the vector of each of `texts` [B, W], the rows encoded `chunk` at a time, those of similar length
+    together; for the backward pass each chunk is computed again."""
+    ids, mask = batch["input_ids"], batch.get("mask")
+    lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)
+    order = lengths.argsort(descending=True, stable=True)
+
+    def vectors(rows: Tensor) -> Tensor:
+        longest = int(lengths[rows].max())
+        some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
+        return model.answer(encode(None, with_first_row(model, some)).state).float()
+
+    parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
+    again = len(parts) > 1 and torch.is_grad_enabled()
+    found = torch.cat([checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts])
+    return found[order.argsort()[batch["texts"].clamp(min=0)]]
+
+
+def with_first_row(model: Model, batch: Batch) -> Batch:
+    """The batch with the first row wanted where the head reads no other."""
+    head = model.config.head
+    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig | EmbedConfig) and head.pool == "cls")
+    if not first or "select" in batch:
+        return batch
+    return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
+
+
+def merged(answers: Tensor, windows: Tensor, how: Windows) -> Tensor:
+    """Answers of windows [R, C] -> of texts [B, C]; windows [B, W] are rows of each text, -1 where there is none."""
+    real = (windows >= 0).unsqueeze(-1)
+    each = answers[windows.clamp(min=0)]  # [B, W, C]
+    if how == "max":
+        return each.masked_fill(~real, torch.finfo(each.dtype).min).amax(dim=1)
+    return (each * real).sum(dim=1) / real.sum(dim=1)
+
+
+def one_class(answers: Tensor, batch: Batch, *, weights: Sequence[float] | None = None) -> Tensor:
+    """Cross-entropy of answers [B, C] with `labels` [B]; weights [C] count a class more or less."""
+    weight = None if weights is None else answers.new_tensor(weights)
+    return functional.cross_entropy(answers, batch["labels"], weight=weight)
+
+
+def each_label(answers: Tensor, batch: Batch, *, weights: Sequence[float] | None = None) -> Tensor:
+    """Binary cross-entropy of answers [B, C] with `labels` [B, C], each label by itself; weights [C] of a label that
+    is there."""
+    weight = None if weights is None else answers.new_tensor(weights)
+    return functional.binary_cross_entropy_with_logits(answers, batch["labels"].float(), pos_weight=weight)
+
+
+def number(answers: Tensor, batch: Batch, *, deviation: float = 1.0) -> Tensor:
+    """Mean squared error of answers [B, 1] against `labels` [B], in units of the labels' deviation."""
+    return functional.mse_loss(answers[:, 0] / deviation, batch["labels"] / deviation)
+
+
+def tags(answers: Tensor, batch: Batch, *, weights: Sequence[float] | None = None) -> Tensor:
+    """Cross-entropy of answers [B, W, C] with `labels` [B, W], IGNORED where a row of the batch has fewer words."""
+    weight = answers.new_ones(answers.shape[-1]) if weights is None else answers.new_tensor(weights)
+    labels = batch["labels"].flatten()
+    options: dict[str, Any] = {"weight": weight, "ignore_index": IGNORED, "reduction": "sum"}
+    counted = torch.where(labels == IGNORED, 0.0, weight[labels.clamp(min=0)]).sum()
+    return functional.cross_entropy(answers.flatten(0, 1), labels, **options) / counted.clamp(min=1e-9)
+
+
+def span(answers: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of the scores of start and end [B, K, 2] with the places `start` and `end` [B], its mean.
+
+    Only the rows where `context` [B, K] is not 0 can be places. Devlin et al. 2018, arXiv:1810.04805, section 4.2.
+    """
+    allowed = answers.masked_fill(batch["context"].unsqueeze(-1) == 0, torch.finfo(answers.dtype).min)
+    start = functional.cross_entropy(allowed[..., 0], batch["start"])
+    return (start + functional.cross_entropy(allowed[..., 1], batch["end"])) / 2

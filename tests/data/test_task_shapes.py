@@ -1,0 +1,150 @@
+"""Tasks beyond classes: numbers and several labels a row, guessed, asked for, split and refused."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slimbert.data.tasks import KINDS, NAMED, load_split, load_task
+from slimbert.errors import InputError
+
+
+def write(path: Path, **columns: list) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def texts(count: int) -> list[str]:
+    return [f"text number {i}" for i in range(count)]
+
+
+# which kind it is
+
+
+def test_fractional_numbers_are_regression_and_few_of_them_are_classes(tmp_path: Path):
+    task = load_task(write(tmp_path / "a.parquet", text=texts(40), score=[i / 7 for i in range(40)]))
+    assert (task.kind, task.metric, task.labels) == ("regression", "spearman", ("score",))
+    assert task.notes[0] == "task: regression ('score' holds fractional numbers)"
+    whole = np.sort(np.concatenate([part.labels for part in (task.train, task.validation, task.test)]))
+    np.testing.assert_array_equal(whole, np.arange(40) / 7)
+    assert load_task(write(tmp_path / "b.parquet", text=texts(40), score=[0.5, 1.5] * 20)).kind == "classification"
+
+
+def test_whole_numbers_are_classes_unless_asked(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", text=texts(50), stars=[1, 2, 3, 4, 5] * 10)
+    assert load_task(path).labels == ("1", "2", "3", "4", "5")
+    task = load_task(path, kind="regression")
+    assert set(task.train.labels) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert task.notes[0] == "task: regression (as asked)"
+
+
+def test_numbers_stand_on_every_side(tmp_path: Path):
+    """Low, middle and high numbers are dealt out evenly: the means of the parts are near one another."""
+    task = load_task(write(tmp_path / "a.parquet", text=texts(1000), score=[math.sqrt(i) for i in range(1000)]))
+    means = [part.labels.mean() for part in (task.train, task.validation, task.test)]
+    assert max(means) - min(means) < 1.0  # of a range of 32
+
+
+@pytest.mark.parametrize("form", ["lists", "words", "numbers"])
+def test_several_labels(tmp_path: Path, form: str):
+    sets = [["a", "b"], ["b"], [], ["c", "a"]] * 10
+    column = {
+        "lists": sets,
+        "words": ["|".join(one) for one in sets],
+        "numbers": [["abc".index(name) for name in one] for one in sets],
+    }[form]
+    path = write(tmp_path / "a.parquet", text=texts(40), labels=column)
+    task = load_task(path, kind="multilabel" if form == "words" else None)
+    assert (task.kind, task.metric) == ("multilabel", "micro_f1")
+    assert task.labels == (("0", "1", "2") if form == "numbers" else ("a", "b", "c"))
+    parts = (task.train, task.validation, task.test)
+    rows = {text: labels for part in parts for text, labels in zip(part.texts, part.labels)}
+    for number, one in enumerate(sets):
+        assert [name for name, there in zip("abc", rows[f"text number {number}"]) if there] == sorted(one)
+
+
+def test_names_of_hugging_face_stand_behind_numbers_in_lists(tmp_path: Path):
+    features = {"info": {"features": {"labels": {"feature": {"names": ["joy", "anger"], "_type": "ClassLabel"}}}}}
+    table = pa.table({"text": texts(20), "labels": [[0], [1], [0, 1], []] * 5})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "a.parquet")
+    assert load_task(tmp_path / "a.parquet").labels == ("joy", "anger")
+
+
+def test_benchmarks_have_their_columns_and_their_score(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", sentence=texts(40), other=texts(40), label=[0, 1] * 20)
+    task = load_task(path, kind="cola")
+    assert (task.kind, task.text_columns, task.metric) == ("classification", ("sentence",), "matthews")
+    with pytest.raises(InputError, match="no column 'question1'"):
+        load_task(path, kind="qqp")
+    with pytest.raises(InputError, match="no such task; choose one of classification"):
+        load_task(path, kind="sst3")
+    assert {one.kind for one in NAMED.values()} <= set(KINDS)
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "problem"),
+    [
+        ("regression", [1.5] * 19 + [float("nan")], r"parquet:row 20: nan in 'label' is no number; fill in or remove"),
+        ("regression", [1.5] * 19 + [float("inf")], r"row 20: inf in 'label' is no number"),
+        ("regression", [1.5] * 19 + [None], r"row 20: no number in column 'label'"),
+        ("regression", ["1.5"] * 19 + ["much"], r"row 20: 'much' in 'label' is no number"),
+        ("regression", [2.5] * 20, "one number only"),
+        ("regression", [None] * 20, "no row has a label"),
+        ("multilabel", [[]] * 20, "no row has a label in 'label'"),
+        ("multilabel", [1, 2] * 10, "holds int64, not several labels a row"),
+        ("classification", [i / 7 for i in range(20)], "scores, not classes"),
+        ("classification", [["a"], ["b"]] * 10, "not one label a row"),
+    ],
+)
+def test_bad_labels_are_one_line_with_the_row(tmp_path: Path, kind: str, labels: list, problem: str):
+    path = write(tmp_path / "a.parquet", text=texts(20), label=labels)
+    with pytest.raises(InputError, match=problem):
+        load_task(path, kind=kind)
+
+
+def test_a_label_that_train_lacks(tmp_path: Path):
+    write(tmp_path / "train.parquet", text=texts(20), label=[["a"], ["b"]] * 10)
+    write(tmp_path / "validation.parquet", text=["v"] * 4, label=[["a"]] * 4)
+    write(tmp_path / "test.parquet", text=["t"], label=[["z"]])
+    with pytest.raises(InputError, match=r"test.parquet:row 1: unknown label 'z'; the labels to learn are a, b"):
+        load_task(tmp_path)
+
+
+def test_splits_to_evaluate_on(tmp_path: Path):
+    numbers = write(tmp_path / "a.parquet", text=texts(4), score=[1.5, 2.5, 0.0, -1.0])
+    named = {"text_columns": ("text",), "label_column": "score"}
+    assert load_split(numbers, labels=("score",), kind="regression", **named).labels.tolist() == [1.5, 2.5, 0.0, -1.0]
+    sets = write(tmp_path / "b.parquet", text=texts(2), score=[["b"], []])
+    found = load_split(sets, labels=("a", "b"), kind="multilabel", **named)
+    assert found.labels.tolist() == [[False, True], [False, False]]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["regression", "multilabel", None]),
+    labels=st.lists(
+        st.one_of(
+            st.floats(), st.none(), st.integers(), st.text(max_size=3), st.lists(st.text(max_size=2), max_size=2)
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_any_labels_give_a_task_or_one_clear_error(tmp_path: Path, kind: str | None, labels: list):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": f"t{i}", "label": one}) + "\n" for i, one in enumerate(labels)))
+    try:
+        task = load_task(path, kind=kind)
+    except InputError as error:
+        assert error.remedy
+    else:
+        assert len(task.train) and len(task.validation)

@@ -1,0 +1,187 @@
+"""Vectors as a job: pairs come near one another, batches larger than memory give the same gradients, others read it."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch.nn import functional
+
+from jobs.small import WORDS
+from jobs.test_finetune import encoder_in
+from slimbert.data.tasks import load_task
+from slimbert.data.tokenizer import TextTokenizer
+from slimbert.errors import InputError
+from slimbert.jobs.evaluate import evaluate
+from slimbert.jobs.finetune import finetune
+from slimbert.jobs.predict import load
+from slimbert.jobs.tasks.embedding import rank_scores
+from slimbert.model import ModelConfig, fresh, presets
+from slimbert.model.heads import EmbedConfig
+from slimbert.train.contrast import in_batch, scored
+from slimbert.train.supervised import Supervised
+
+pytestmark = pytest.mark.usefixtures("no_picture")
+HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
+
+
+def write(path: Path, **columns: list) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def pairs(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
+    """A word of the first text stands for one of the second: the next in the list of words."""
+    draw = random.Random(seed)
+    first, second = [], []
+    for _ in range(count):
+        chosen = [draw.randrange(len(WORDS)) for _ in range(3)]
+        first.append(" ".join(WORDS[i] for i in chosen))
+        second.append(" ".join(WORDS[(i + 1) % len(WORDS)] for i in chosen))
+    return first, second
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("chunk=8", "batch_size=64"), ("widths=[8,16]",)], ids=["plain", "chunks", "widths"]
+)
+def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options: tuple):
+    first, second = pairs(400)
+    data = write(tmp_path / "a.parquet", query=first, passage=second)
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "min_updates=200", *options), **HERE)
+    assert (made.kind, made.metric) == ("embedding", "mrr")
+    assert made.test is not None
+    assert made.test["mrr"] > 0.6 > made.baselines["TF-IDF vectors"]["mrr"]
+    run = load(tmp_path / "run")
+    near, far = run.predict([(first[0], second[0]), (first[0], second[1])])
+    assert near.similarity > far.similarity
+    vectors = run.embed([first[0], second[0]])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert float(vectors[0] @ vectors[1]) == pytest.approx(near.similarity, abs=1e-5)
+    assert evaluate(tmp_path / "run", data).score["rows"] == 400
+
+
+def test_scored_pairs(encoder: Path, tmp_path: Path):
+    first, second = pairs(300)
+    near = [5.0 if i % 2 else 0.5 for i in range(300)]
+    other = [second[i] if i % 2 else second[(i + 7) % 300] for i in range(300)]
+    data = write(
+        tmp_path / "a.parquet", sentence1=first, sentence2=other, label=[one + i / 1e4 for i, one in enumerate(near)]
+    )
+    made = finetune(
+        encoder, data, kind="embedding", out=tmp_path / "run", settings=("lr=2e-3", "min_updates=300"), **HERE
+    )
+    assert made.metric == "spearman"
+    assert made.test is not None and made.test["spearman"] > 0.4
+    assert len(made.labels) == 2
+    assert evaluate(tmp_path / "run", data).metric == "spearman"
+
+
+def test_hard_negatives(encoder: Path, tmp_path: Path):
+    first, second = pairs(60)
+    data = write(tmp_path / "a.parquet", anchor=first, positive=second, negative=second[::-1])
+    quick = ("min_updates=4", "epochs=1", "evaluations=1")
+    made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **HERE)
+    assert made.kind == "embedding"
+    assert load_task(data).text_columns == ("anchor", "positive", "negative")
+
+
+def test_one_positive_stands_on_one_side(tmp_path: Path):
+    first, second = pairs(120)
+    data = write(tmp_path / "a.parquet", query=first, passage=[second[i // 4] for i in range(120)])
+    task = load_task(data)
+    assert task.test is not None
+    sides = [{row[1] for row in part.texts} for part in (task.train, task.validation, task.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def test_one_column_is_refused(encoder: Path, tmp_path: Path):
+    data = write(tmp_path / "a.parquet", text=WORDS * 2, label=[0, 1] * len(WORDS))
+    with pytest.raises(InputError, match="vectors need pairs"):
+        finetune(encoder, data, kind="embedding", out=tmp_path / "run", **HERE)
+
+
+# the loss
+
+
+def batch_of(rows: int = 6, *, width: int = 2) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, 40, (rows * width, 12), generator=generator)
+    lengths = torch.randint(3, 13, (rows * width,), generator=generator)
+    mask = torch.arange(12) < lengths[:, None]
+    texts = torch.arange(rows * width).view(rows, width)
+    return {"input_ids": ids * mask, "mask": mask, "texts": texts, "labels": torch.arange(rows)}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("pattern", ["2{sf}", "1{sf}:1{sf}"])
+def test_chunks_give_the_same_gradients(pattern: str, dropout: float):
+    """With dropout each chunk draws the same masks again for its backward pass: the loss is that of its own masks."""
+    config = presets.from_pattern(pattern, dim=32, head_dim=16, vocab=40, max_len=16)
+    pool: Any = "cls" if ":" in pattern else "mean"
+    model = fresh(ModelConfig(encoder=config, head=EmbedConfig(pool=pool)), 0)
+    batch, found = batch_of(), []
+    for chunk in (None, 5):
+        objective = Supervised(model, in_batch, chunk=chunk).train(dropout > 0)
+        torch.manual_seed(1)
+        loss = objective(batch).total
+        found.append(
+            (float(loss.detach()), torch.autograd.grad(loss, list(model.encoder.parameters()), allow_unused=True))
+        )
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    for whole, parts in zip(found[0][1], found[1][1], strict=True):
+        assert (whole is None) == (parts is None)
+        if whole is not None and parts is not None:
+            torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+def test_in_batch_negatives_by_hand():
+    vectors = functional.normalize(torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    labels = torch.tensor([0, 1, 0])  # the first and the third have the same positive
+    total = 0.0
+    for i in range(3):
+        scores = {
+            ("p", j): float(vectors[i, 0] @ vectors[j, 1]) / 0.1 for j in range(3) if j == i or labels[j] != labels[i]
+        }
+        scores |= {("n", j): float(vectors[i, 0] @ vectors[j, 2]) / 0.1 for j in range(3)}
+        total -= scores["p", i] - np.log(sum(np.exp(value) for value in scores.values()))
+    found = in_batch(vectors, {"labels": labels}, temperature=0.1)
+    assert float(found) == pytest.approx(total / 3, rel=1e-5)
+
+
+def test_widths_are_the_mean_over_cut_vectors():
+    vectors = functional.normalize(torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    batch = {"labels": torch.arange(4)}
+    cut = functional.normalize(vectors[..., :4], dim=-1)
+    both = (in_batch(vectors, batch) + in_batch(cut, batch)) / 2
+    torch.testing.assert_close(in_batch(vectors, batch, widths=(4,)), both)
+    close = {"labels": torch.ones(4)}
+    expected = ((vectors[:, 0] * vectors[:, 1]).sum(-1) - 1).square().mean()
+    torch.testing.assert_close(scored(vectors, close), expected)
+
+
+def test_rank_scores():
+    found = rank_scores(np.array([1, 2, 11, 1]))
+    assert found["mrr"] == pytest.approx((1 + 0.5 + 0 + 1) / 4)
+    assert (found["recall_1"], found["recall_10"]) == (0.5, 0.75)
+
+
+def test_sentence_transformers_reads_the_folder(encoder: Path, tmp_path: Path):
+    package = pytest.importorskip("sentence_transformers")
+    import slimbert.hf  # noqa: F401 (registers the classes)
+
+    first, second = pairs(60)
+    data = write(tmp_path / "a.parquet", query=first, passage=second)
+    quick = ("min_updates=4", "epochs=1", "evaluations=1")
+    finetune(encoder, data, out=tmp_path / "run", settings=quick, with_baselines=False, **HERE)
+    theirs = package.SentenceTransformer(str(tmp_path / "run"), device="cpu").encode(first[:5])
+    np.testing.assert_allclose(theirs, load(tmp_path / "run").embed(first[:5]), atol=1e-5)
+    assert TextTokenizer.load(tmp_path / "run").vocab_size

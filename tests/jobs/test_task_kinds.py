@@ -1,0 +1,234 @@
+"""Fine-tuning beyond classes: numbers and several labels are learnt, scored, answered; long texts are read whole."""
+
+import dataclasses
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import slimbert.hf
+from jobs.small import BAD, GOOD, NEITHER, labelled
+from jobs.test_finetune import encoder_in
+from slimbert.data.tokenizer import TextTokenizer
+from slimbert.errors import InputError
+from slimbert.jobs.evaluate import evaluate
+from slimbert.jobs.finetune import finetune
+from slimbert.jobs.predict import load
+from slimbert.jobs.tasks import Description
+from slimbert.jobs.tasks.features import Features
+from slimbert.jobs.tasks.sequences import MOST_WINDOWS, cut_share, windows
+from slimbert.train.supervised import IGNORED, each_label, merged, number, one_class, span, tags
+
+pytestmark = pytest.mark.usefixtures("no_picture")
+HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
+ALONE: dict[str, Any] = {**HERE, "with_baselines": False}
+
+
+@pytest.fixture(scope="module")
+def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
+
+
+def write(path: Path, **columns: list) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def sentences(count: int, *, seed: int = 0) -> tuple[list[str], list[int], list[int]]:
+    """(texts, how many good words each has, how many bad ones)."""
+    draw = random.Random(seed)
+    texts, good, bad = [], [], []
+    for _ in range(count):
+        g, b = draw.randrange(4), draw.randrange(4)
+        words = draw.choices(GOOD, k=g) + draw.choices(BAD, k=b) + draw.choices(NEITHER, k=3)
+        draw.shuffle(words)
+        texts.append(" ".join(words))
+        good.append(g)
+        bad.append(b)
+    return texts, good, bad
+
+
+def test_numbers_are_learnt_in_their_own_unit(encoder: Path, tmp_path: Path):
+    texts, good, bad = sentences(300)
+    data = write(
+        tmp_path / "a.parquet",
+        text=texts,
+        score=[1000.5 + 50.0 * (g - b) + i / 1e4 for i, (g, b) in enumerate(zip(good, bad))],
+    )
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3",), **HERE)
+    assert (made.kind, made.metric) == ("regression", "spearman")
+    assert made.test is not None
+    assert made.test["spearman"] > 0.8
+    assert list(made.baselines) == ["mean of train", "TF-IDF + ridge regression"]
+    assert made.test["rmse"] < 0.6 * made.baselines["mean of train"]["rmse"]
+    run = load(tmp_path / "run")
+    best, worst = run.predict([" ".join(GOOD), " ".join(BAD)])
+    assert best.value > 1050 > 950 > worst.value
+    assert evaluate(tmp_path / "run", data).score["rows"] == 300
+    model = slimbert.hf.SlimbertForSequenceClassification.from_pretrained(tmp_path / "run")
+    assert (model.config.problem_type, model.config.num_labels) == ("regression", 1)
+    ids = torch.from_numpy(run.tokenizer.encode([" ".join(GOOD)], 64)[0]).long()[None]
+    out = model(ids, labels=torch.tensor([1000.0]))
+    assert float(out.logits.detach()) == pytest.approx(best.value, rel=1e-5)
+    assert float(out.loss.detach()) == pytest.approx((best.value - 1000) ** 2, rel=1e-3)
+
+
+def test_several_labels_are_learnt_with_thresholds(encoder: Path, tmp_path: Path):
+    texts, good, bad = sentences(300)
+    sets = [["good"] * (g > 0) + ["bad"] * (b > 0) for g, b in zip(good, bad)]
+    data = write(tmp_path / "a.parquet", text=texts, labels=sets)
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "min_updates=250"), **HERE)
+    assert (made.kind, made.labels) == ("multilabel", ("bad", "good"))
+    assert made.test is not None
+    assert made.test["micro_f1"] > 0.9
+    assert made.baselines["TF-IDF + logistic regression"]["micro_f1"] > 0.9
+    said = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert said["problem_type"] == "multi_label_classification"
+    assert len(said["task"]["thresholds"]) == 2
+    run = load(tmp_path / "run")
+    both, none = run.predict([f"{GOOD[0]} {BAD[1]} {GOOD[2]}", " ".join(NEITHER[:3])])
+    assert (sorted(both.labels), none.labels) == (["bad", "good"], [])
+    scored = evaluate(tmp_path / "run", data)
+    assert [one.label for one in scored.labels] == ["bad", "good"]
+    assert scored.score["micro_f1"] > 0.9
+    model = slimbert.hf.SlimbertForSequenceClassification.from_pretrained(tmp_path / "run")
+    ids = torch.from_numpy(run.tokenizer.encode([both.text], 64)[0]).long()[None]
+    out = model(ids, labels=torch.tensor([[1, 1]]))
+    assert torch.sigmoid(out.logits.detach())[0].tolist() == pytest.approx(list(both.scores.values()), abs=1e-5)
+    assert torch.isfinite(out.loss)
+
+
+def test_balanced_weights_raise_the_recall_of_a_rare_class(encoder: Path, tmp_path: Path):
+    texts, good, bad = sentences(400)
+    rare = [int(g - b >= 2) for g, b in zip(good, bad)]
+    data = write(tmp_path / "a.parquet", text=texts, label=rare)
+    quick = ("min_updates=40", "epochs=1", "evaluations=1")
+    found = []
+    for weights in ("none", "balanced"):
+        run = tmp_path / weights
+        finetune(encoder, data, out=run, settings=(*quick, f"class_weights={weights}"), **ALONE)
+        found.append(sum(one.label == "1" for one in load(run).predict(texts)))
+    assert found[1] > found[0]
+
+
+# windows of long texts
+
+
+def test_windows_cover_every_token_and_overlap():
+    row = np.arange(1000, 1203)  # 201 inner tokens between two special ones
+    made = windows(row, 32)
+    assert all(len(one) == 32 and one[0] == 1000 and one[-1] == 1202 for one in made)
+    assert np.array_equal(np.unique(np.concatenate([one[1:-1] for one in made])), row[1:-1])
+    for before, after in itertools.pairwise(made):
+        assert len(np.intersect1d(before[1:-1], after[1:-1])) >= 7  # a quarter of 30, rounded down
+    assert windows(row, 203) == [row]
+    assert len(windows(np.arange(5000), 32)) == MOST_WINDOWS
+
+
+def test_long_texts_are_read_whole(encoder: Path, tmp_path: Path):
+    """What decides stands at the end of a long text: cut, nothing can be learnt; in windows, it can."""
+    draw = random.Random(0)
+    texts, labels = [], []
+    for i in range(200):
+        words = draw.choices(NEITHER, k=40) + draw.choices(GOOD if i % 2 else BAD, k=4)
+        texts.append(" ".join(words))
+        labels.append(["bad", "good"][i % 2])
+    data = write(tmp_path / "a.parquet", text=texts, label=labels)
+    settings = ("max_len=24", "lr=1e-3", "min_updates=120")
+    cut = finetune(encoder, data, out=tmp_path / "cut", settings=(*settings, "windows=cut"), **ALONE)
+    whole = finetune(encoder, data, out=tmp_path / "whole", settings=settings, **ALONE)
+    assert cut.cut_share == whole.cut_share == 1.0
+    assert cut.test is not None and whole.test is not None
+    assert cut.test["accuracy"] < 0.8 < 0.9 < whole.test["accuracy"]
+    run = load(tmp_path / "whole")
+    assert run.task.windows == "mean"
+    answers = run.predict([texts[0], "bama", texts[1]])
+    assert [one.text for one in answers] == [texts[0], "bama", texts[1]]
+    alone = run.predict([texts[1]])[0]
+    assert answers[2].scores == pytest.approx(alone.scores, abs=1e-5)
+    largest = finetune(encoder, data, out=tmp_path / "max", settings=(*settings, "windows=max"), **ALONE)
+    assert largest.test is not None and largest.test["accuracy"] > 0.9
+
+
+def test_cut_share_is_that_of_the_tokenizer(encoder: Path):
+    tokenizer = TextTokenizer.load(encoder)
+    texts = [" ".join(NEITHER[:1] * n) for n in range(1, 30)] + ["ç" * 40]
+    longer = sum(len(row) > 16 for row in tokenizer.encode(texts, 1000))
+    assert cut_share(tokenizer, texts, 16) == longer / len(texts)
+    pairs = list(zip(texts, texts[::-1]))
+    both = sum(len(row) > 16 for row in tokenizer.encode_pairs(pairs, 1000)[0])
+    assert cut_share(tokenizer, pairs, 16) == both / len(pairs)
+
+
+def test_pairs_are_cut_and_said_so(encoder: Path, tmp_path: Path):
+    draw = random.Random(0)
+    first = [" ".join(draw.choices(NEITHER, k=20)) for _ in range(60)]
+    data = write(tmp_path / "a.parquet", sentence1=first, sentence2=first[::-1], label=[0, 1] * 30)
+    quick = ("max_len=16", "min_updates=2", "epochs=1", "evaluations=1")
+    made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **ALONE)
+    assert made.cut_share == 1.0
+    assert load(tmp_path / "run").task.windows == "cut"
+
+
+def test_rows_of_a_text_stay_together():
+    description = Description(max_len=8, windows="mean")
+    features = Features([np.arange(n) for n in (8, 8, 3, 8, 8, 8)], None, np.array([0, 0, 1, 2, 2, 2]), together=True)
+    assert len(features) == 3
+    assert features.lengths().tolist() == [16, 3, 24]
+    batch = features.batch([2, 1], pad_id=0, device="cpu")
+    assert batch["windows"].tolist() == [[0, 1, 2], [3, -1, -1]]
+    assert batch["input_ids"].shape == (4, 8)
+    single = features.batch([1], pad_id=0, device="cpu")
+    assert "windows" not in single and "mask" not in single
+    assert dataclasses.replace(features, ids=[], owner=np.zeros(0, np.int64)).lengths().tolist() == []
+    assert description.windows == "mean"
+
+
+def test_settings_of_windows_are_checked(encoder: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="windows"):
+        finetune(encoder, labelled(tmp_path / "a.csv"), out=tmp_path / "run", settings=("windows=median",), **HERE)
+
+
+# judges, by closed form
+
+
+def test_merged_windows():
+    answers = torch.tensor([[1.0, 5.0], [3.0, 1.0], [7.0, 7.0]])
+    windows_of = torch.tensor([[0, 1], [2, -1]])
+    assert merged(answers, windows_of, "mean").tolist() == [[2.0, 3.0], [7.0, 7.0]]
+    assert merged(answers, windows_of, "max").tolist() == [[3.0, 5.0], [7.0, 7.0]]
+
+
+def test_judges():
+    answers = torch.randn(4, 3)
+    labels = torch.tensor([0, 2, 1, 2])
+    plain = one_class(answers, {"labels": labels})
+    torch.testing.assert_close(one_class(answers, {"labels": labels}, weights=(1.0, 1.0, 1.0)), plain)
+    several = torch.tensor([[1, 0, 1]] * 4, dtype=torch.bool)
+    by_hand = -(several * torch.sigmoid(answers).log() + ~several * torch.sigmoid(-answers).log()).mean()
+    torch.testing.assert_close(each_label(answers, {"labels": several}), by_hand)
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    expected = ((answers[:, 0] - values) ** 2).mean() / 4
+    torch.testing.assert_close(number(answers[:, :1], {"labels": values}, deviation=2.0), expected)
+
+
+def test_tags_without_a_label_do_not_count():
+    answers = torch.randn(2, 3, 4)
+    labels = torch.tensor([[1, 2, IGNORED], [3, IGNORED, IGNORED]])
+    chosen = torch.stack([answers[0, 0], answers[0, 1], answers[1, 0]])
+    expected = torch.nn.functional.cross_entropy(chosen, torch.tensor([1, 2, 3]))
+    torch.testing.assert_close(tags(answers, {"labels": labels}), expected)
+
+
+def test_spans_stand_in_the_context_only():
+    answers = torch.zeros(1, 4, 2)
+    context = torch.tensor([[True, False, True, True]])
+    loss = span(answers, {"context": context, "start": torch.tensor([2]), "end": torch.tensor([3])})
+    assert float(loss) == pytest.approx(np.log(3), rel=1e-6)  # three places, all alike

@@ -1,0 +1,314 @@
+"""Tagging and question answering as jobs: learnt, scored, answered with places in the text, read by transformers."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
+
+import slimbert.hf  # noqa: F401 (registers the classes)
+from jobs.small import BAD, GOOD, NEITHER
+from jobs.test_finetune import encoder_in
+from slimbert.data.tagging import of_words
+from slimbert.errors import InputError
+from slimbert.jobs.compare import compare
+from slimbert.jobs.evaluate import evaluate
+from slimbert.jobs.finetune import finetune
+from slimbert.jobs.predict import load
+
+pytestmark = pytest.mark.usefixtures("no_picture")
+HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
+NARROW = "2{sf}:1{sf}"
+
+
+@pytest.fixture(scope="module")
+def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
+
+
+def write(path: Path, **columns: list) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def sentences(count: int, *, seed: int = 0, words: int = 7) -> tuple[list[list[str]], list[list[str]]]:
+    """Words and IOB2 tags: two good words in a row are a place, one bad word is a person."""
+    draw = random.Random(seed)
+    tokens, tags = [], []
+    for _ in range(count):
+        row, marks = [], []
+        while len(row) < words:
+            kind = draw.choice(["none", "none", "place", "person"])
+            if kind == "place":
+                row += [draw.choice(GOOD), draw.choice(GOOD), draw.choice(NEITHER)]
+                marks += ["B-LOC", "I-LOC", "O"]
+            elif kind == "person":
+                row.append(draw.choice(BAD))
+                marks.append("B-PER")
+            else:
+                row.append(draw.choice(NEITHER))
+                marks.append("O")
+        tokens.append(row)
+        tags.append(marks)
+    return tokens, tags
+
+
+# tagging
+
+
+@pytest.fixture(scope="module")
+def entities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tokens, tags = sentences(300)
+    return write(tmp_path_factory.mktemp("entities") / "a.parquet", tokens=tokens, ner_tags=tags)
+
+
+@pytest.fixture(scope="module")
+def tagger(encoder: Path, entities: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("tagger") / "run"
+    made = finetune(encoder, entities, out=run, settings=("lr=2e-3", "min_updates=300"), **HERE)
+    assert (made.kind, made.metric, made.labels) == ("ner", "f1", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"))
+    assert made.test is not None
+    assert made.test["f1"] > 0.95
+    assert made.test["f1_low"] <= made.test["f1"] <= made.test["f1_high"]
+    assert list(made.baselines) == ["most frequent tag of each word"]
+    assert made.baselines["most frequent tag of each word"]["f1"] < made.test["f1"]
+    return run
+
+
+def test_entities_stand_in_the_text(tagger: Path):
+    text = f"{NEITHER[0]}, {GOOD[0]} {GOOD[1]}! ({BAD[2]})"
+    (answer,) = load(tagger).predict([text])
+    assert [(one["text"], one["label"]) for one in answer.entities] == [
+        (f"{GOOD[0]} {GOOD[1]}", "LOC"),
+        (BAD[2], "PER"),
+    ]
+    for one in answer.entities:
+        assert text[one["start"] : one["end"]] == one["text"]
+        assert 0 < one["score"] <= 1
+    assert json.loads(json.dumps(answer._asdict()))["text"] == text
+
+
+def test_any_text_is_tagged_legally(tagger: Path):
+    texts = ["", " ", "🙂👍🏽", "é" * 50, " ".join(GOOD * 40), "a\u0300b\u200dc", "\x00", "ﬁ ß İ"]
+    for text, answer in zip(texts, load(tagger).predict(texts), strict=True):
+        assert answer.text == text
+        before = "O"
+        for word, tag in answer.words:
+            assert word in text
+            assert not tag.startswith("I-") or before[2:] == tag[2:], (text, answer.words)
+            before = tag
+
+
+def test_tags_do_not_depend_on_the_batch(tagger: Path):
+    tokens, _ = sentences(20, seed=3)
+    run = load(tagger)
+    rows = [of_words(row) for row in tokens]
+    together = run.kind.answers(rows, (made := run.kind.features(split_of(rows), labelled=False)), run.outputs(made))
+    for row, answer in zip(rows, together, strict=True):
+        assert run.predict([row.text])[0].words == answer.words
+
+
+def split_of(texts: list) -> Any:
+    from slimbert.data.tasks import Split
+
+    return Split(texts, None)
+
+
+def test_long_rows_are_tagged_whole(encoder: Path, tmp_path: Path):
+    """Forty words where the model reads twelve pieces at a time."""
+    tokens, tags = sentences(150, words=40)
+    data = write(tmp_path / "a.parquet", tokens=tokens, ner_tags=tags)
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "max_len=24"), **HERE)
+    assert made.test is not None and made.test["f1"] > 0.9
+    answer = load(tmp_path / "run").predict([" ".join(tokens[0])])[0]
+    assert len(answer.words) == len(tokens[0])
+
+
+@pytest.mark.parametrize("pattern", ["2{sf}:1{sf}", "1{sf},1{s}:1{f}"])
+def test_a_narrow_encoder_tags(data: Path, entities: Path, tmp_path: Path, pattern: str):
+    encoder = encoder_in(tmp_path / "encoder", data, pattern)
+    made = finetune(encoder, entities, out=tmp_path / "run", settings=("lr=2e-3",), with_baselines=False, **HERE)
+    assert made.test is not None and made.test["f1"] > 0.9
+
+
+def test_evaluated_by_type_and_reported(tagger: Path, entities: Path):
+    made = evaluate(tagger, entities)
+    assert {one.label for one in made.labels} == {"LOC", "PER"}
+    assert made.score["f1"] > 0.95
+    report = (tagger / "report.md").read_text()
+    assert "| fine-tuned encoder |" in report and "## Labels" in report
+
+
+def test_transformers_reads_the_tagger(tagger: Path):
+    model = AutoModelForTokenClassification.from_pretrained(tagger)
+    run = load(tagger)
+    ids = torch.from_numpy(run.tokenizer.encode([f"{GOOD[0]} {GOOD[1]} {BAD[0]}"], 64)[0]).long()[None]
+    labels = torch.full_like(ids, -100)
+    labels[0, 1] = 1
+    out = model(ids, labels=labels)
+    assert out.logits.shape == (1, ids.shape[1], 5)
+    assert model.config.id2label[int(out.logits[0, 1].argmax())] == "B-LOC"
+    assert torch.isfinite(out.loss)
+
+
+def test_classes_of_words_are_learnt_too(encoder: Path, tmp_path: Path):
+    tokens, tags = sentences(200)
+    data = write(
+        tmp_path / "a.parquet", tokens=tokens, tags=[[tag[-3:].lower().strip("-") + "x" for tag in row] for row in tags]
+    )
+    made = finetune(encoder, data, out=tmp_path / "run", kind="ner", settings=("lr=2e-3",), **HERE)
+    assert made.metric == "word_accuracy"
+    assert made.test is not None and made.test["word_accuracy"] > 0.95
+
+
+def test_conll_files_and_spans_are_read(encoder: Path, tmp_path: Path):
+    tokens, tags = sentences(60)
+    lines = [
+        "\n".join(f"{word} {tag}" for word, tag in zip(*row, strict=True)) for row in zip(tokens, tags, strict=True)
+    ]
+    (tmp_path / "a.conll").write_text("\ufeff" + "\r\n\r\n".join(line.replace("\n", "\r\n") for line in lines))
+    quick = ("min_updates=4", "epochs=1", "evaluations=1")
+    made = finetune(encoder, tmp_path / "a.conll", out=tmp_path / "one", settings=quick, **HERE)
+    assert made.kind == "ner"
+    rows = []
+    for row, marks in zip(tokens, tags, strict=True):
+        text = " ".join(row)
+        one = of_words(row)
+        found = [[*one.spans[i], tag[2:]] for i, tag in enumerate(marks) if tag == "B-PER"]
+        rows.append(json.dumps({"text": text, "entities": found}))
+    (tmp_path / "b.jsonl").write_text("\n".join(rows))
+    made = finetune(encoder, tmp_path / "b.jsonl", out=tmp_path / "two", settings=quick, **HERE)
+    assert made.labels == ("O", "B-PER", "I-PER")
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"tokens": [["a", "b"]] * 20, "ner_tags": [["O"]] * 20}, r"row 1: 2 words and 1 tags"),
+        ({"tokens": [["a", None]] * 20, "ner_tags": [["O", "O"]] * 20}, r"row 1: word 2 of 2 is missing"),
+        ({"tokens": [["a"]] * 20, "ner_tags": [["I"]] * 20}, "has no type"),
+        ({"tokens": [["a"]] * 20, "ner_tags": [["O"]] * 20}, "one tag only|there is no"),
+        ({"tokens": [["a"]] * 20, "other": [["O"]] * 20}, "no column of tags"),
+    ],
+)
+def test_bad_tags_are_one_line(encoder: Path, tmp_path: Path, columns: dict, problem: str):
+    data = write(tmp_path / "a.parquet", **columns)
+    with pytest.raises(InputError, match=problem):
+        finetune(encoder, data, kind="ner", out=tmp_path / "run", **HERE)
+
+
+# question answering
+
+
+def questions(count: int, *, seed: int = 0, length: int = 8, impossible: bool = False) -> dict[str, list]:
+    """The answer is the word behind the one that is asked for; some ask for a word that is not there."""
+    draw = random.Random(seed)
+    made: dict[str, list] = {"id": [], "question": [], "context": [], "answers": []}
+    for number in range(count):
+        words = draw.sample(NEITHER, k=min(length, len(NEITHER)))
+        words += draw.choices(NEITHER, k=length - len(words))
+        there = not impossible or number % 3 > 0
+        asked = draw.choice(GOOD)
+        place = draw.randrange(len(words))
+        answer = words[place]
+        if there:
+            words.insert(place, asked)
+        context = " ".join(words)
+        made["id"].append(str(number))
+        made["question"].append(asked)
+        made["context"].append(context)
+        start = context.index(f"{asked} {answer}") + len(asked) + 1 if there else 0
+        found = {"text": [answer], "answer_start": [start]} if there else {"text": [], "answer_start": []}
+        made["answers"].append(found)
+    return made
+
+
+@pytest.fixture(scope="module")
+def answerer(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("qa")
+    data = write(folder / "a.parquet", **questions(500))
+    settings = ("lr=2e-3", "min_updates=500", "max_len=48", "dropout=0")
+    made = finetune(encoder, data, out=folder / "run", settings=settings, **HERE)
+    assert (made.kind, made.metric) == ("qa", "f1")
+    assert made.test is not None
+    assert list(made.baselines) == ["best matching sentence"]
+    assert made.test["f1"] > max(0.5, made.baselines["best matching sentence"]["f1"])
+    return folder / "run"
+
+
+def test_answers_stand_in_the_context(answerer: Path):
+    context = f"{NEITHER[1]}: {GOOD[1]} {NEITHER[3]}, {NEITHER[4]}"
+    (answer,) = load(answerer).predict([(GOOD[1], context)])
+    assert context[answer.start : answer.end] == answer.answer
+    assert answer.question == GOOD[1]
+    assert 0 <= answer.score <= 1
+
+
+def test_contexts_of_any_length_are_answered(answerer: Path):
+    run = load(answerer)
+    long = " ".join(NEITHER * 20)
+    answers = run.predict([("bama", long), ("bama", "x"), ("bama " * 100, long)])
+    for (_, context), answer in zip([("", long), ("", "x"), ("", long)], answers, strict=True):
+        assert context[answer.start : answer.end] == answer.answer != ""
+
+
+def test_what_cannot_be_answered_is_withheld(encoder: Path, tmp_path: Path):
+    data = write(tmp_path / "a.parquet", **questions(600, impossible=True))
+    settings = ("lr=2e-3", "min_updates=500", "max_len=48", "dropout=0")
+    made = finetune(encoder, data, out=tmp_path / "run", settings=settings, with_baselines=False, **HERE)
+    assert made.test is not None
+    assert made.test["no_answer_f1"] > 0.5
+    run = load(tmp_path / "run")
+    assert run.task.thresholds is not None and len(run.task.thresholds) == 1
+    withheld = run.predict([(GOOD[0], " ".join(NEITHER[:8]))])[0]
+    assert (withheld.answer, withheld.start, withheld.end) == ("", 0, 0)
+
+
+def test_transformers_reads_the_answerer(answerer: Path):
+    model = AutoModelForQuestionAnswering.from_pretrained(answerer)
+    run = load(answerer)
+    ids, types = run.tokenizer.encode_pairs([(GOOD[0], f"{GOOD[0]} {NEITHER[0]}")], 48)
+    inputs = torch.from_numpy(ids[0]).long()[None], None, torch.from_numpy(types[0]).long()[None]
+    out = model(*inputs, start_positions=torch.tensor([3]), end_positions=torch.tensor([3]))
+    assert out.start_logits.shape == out.end_logits.shape == (1, len(ids[0]))
+    assert torch.isfinite(out.loss)
+
+
+def test_squad_json_is_read(encoder: Path, tmp_path: Path):
+    made = questions(60)
+    paragraphs = [
+        {
+            "context": context,
+            "qas": [
+                {
+                    "id": one,
+                    "question": question,
+                    "answers": [{"text": found["text"][0], "answer_start": found["answer_start"][0]}],
+                }
+            ],
+        }
+        for one, question, context, found in zip(*made.values(), strict=True)
+    ]
+    (tmp_path / "train.json").write_text(
+        json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]})
+    )
+    quick = ("min_updates=2", "epochs=1", "evaluations=1")
+    found = finetune(encoder, tmp_path / "train.json", out=tmp_path / "run", settings=quick, **HERE)
+    assert found.kind == "qa"
+
+
+def test_runs_of_a_task_are_compared(tagger: Path, entities: Path, encoder: Path, tmp_path: Path):
+    quick = ("min_updates=3", "epochs=1", "evaluations=1")
+    finetune(encoder, entities, out=tmp_path / "poor", settings=quick, with_baselines=False, **HERE)
+    found = compare(tagger, tmp_path / "poor", entities, device="cpu")
+    assert found.difference > 0.5
+    assert found.low > 0 and found.p < 0.01
+    same = compare(tagger, tagger, entities, device="cpu")
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+    np.testing.assert_allclose(found.difference, found.scores[0]["f1"] - found.scores[1]["f1"], atol=1e-9)
