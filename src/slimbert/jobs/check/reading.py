@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from ...data.columns import Columns, Rows, choose, read_labels, require
 from ...data.readers import table
-from ...data.tasks import RARE, class_names, find_splits
+from ...data.tasks import find_splits
+from ...data.tasks.classes import RARE, class_names
 from ...errors import InputError
 from .findings import Seen, excerpt
 
