@@ -51,7 +51,7 @@ def pairs(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("chunk=8", "batch_size=64"), ("widths=[8,16]",)], ids=["plain", "chunks", "widths"]
+    "options", [(), ("chunk=12", "batch_size=24"), ("widths=[8,16]",)], ids=["plain", "chunks", "widths"]
 )
 def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options: tuple):
     first, second = pairs(400)
