@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from conlleval import chunks
 from data.tongues import any_file, any_text
 from slimbert.data.columns import Rows
 from slimbert.data.conll import is_conll
@@ -332,9 +333,8 @@ def test_every_scheme_says_the_same(scheme: str, rows: list) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["O", *(f"{prefix}-{name}" for prefix in "BIES" for name in "XY")]), max_size=8))
-def test_spans_as_seqeval_reads_them(tags: list[str]) -> None:
-    scheme = pytest.importorskip("seqeval.metrics.sequence_labeling")
-    assert spans_of(tags) == scheme.get_entities(tags)
+def test_spans_as_conlleval_reads_them(tags: list[str]) -> None:
+    assert spans_of(tags) == chunks(tags)
 
 
 def test_classes_and_plain_types() -> None:

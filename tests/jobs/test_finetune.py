@@ -25,7 +25,7 @@ from slimbert.jobs.heading import with_head
 from slimbert.jobs.labelled import Labelled
 from slimbert.jobs.predict import load
 from slimbert.jobs.pretrain import pretrain
-from slimbert.jobs.settings import Settings, default_lr
+from slimbert.jobs.settings import Settings, default_lr, every
 from slimbert.jobs.tasks import kind_for
 from slimbert.model import ModelConfig, fresh, load_model, presets, save_model
 from slimbert.model.heads import PoolerConfig, SequenceConfig
@@ -335,6 +335,14 @@ def test_narrow_encoders_get_a_higher_rate():
 
 
 # only the rows of the token table that occur
+
+
+def test_many_validation_rows_are_scored_less_often():
+    asked = Settings(evaluations=10, batch_size=32)
+    assert every(asked, updates=150, validation=40) == 15
+    assert every(asked, updates=180, validation=1916) == 60  # three times
+    assert every(asked, updates=600, validation=2000) == 85  # seven times
+    assert every(Settings(evaluations=1), updates=180, validation=1916) == 180
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Names come first (those of the Hugging Face data sets), then types and contents.
 reason, to be shown to the person whose data it is. Every refusal is an InputError with file or file:row, and a remedy.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,20 @@ def choose(rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: 
     kind = "text in column" if len(texts) == 1 else "sentence pairs in columns"
     names = " and ".join(repr(name) for name in texts)
     return Columns(tuple(texts), label, (f"{kind} {names} ({text_reason})", f"labels in {label!r} ({label_reason})"))
+
+
+def class_names(rows: Rows, column: str) -> list[str] | None:
+    """The class names that a Hugging Face data set wrote into its parquet file, for a column or for its lists."""
+    raw = (rows.table.schema.metadata or {}).get(b"huggingface")
+    try:
+        feature = json.loads(raw)["info"]["features"][column] if raw else None
+    except (ValueError, KeyError, TypeError):  # other writers may use the key as they like: then there are no names
+        return None
+    while isinstance(feature, dict) and "feature" in feature:
+        feature = feature["feature"]
+    feature = feature[0] if isinstance(feature, list) and feature else feature
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def require(rows: Rows, column: str) -> None:

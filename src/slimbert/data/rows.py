@@ -4,14 +4,13 @@ A pyarrow column has one type; a list such as [0, 5, "PER"] has none. So .json a
 they stand, and all other files through `readers.table`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .columns import Rows
+from .columns import Rows, class_names
 from .files import expand, form
 from .readers import table
 from .records import json_records
@@ -67,22 +66,5 @@ def read_table(path: str | Path) -> Table:
 def table_of(rows: Rows) -> Table:
     """The same rows as Python values."""
     records = [(rows.place(number), record) for number, record in enumerate(rows.table.to_pylist())]
-    return Table(rows.name, tuple(rows.columns), records, _class_names(rows))
-
-
-def _class_names(rows: Rows) -> dict[str, list[str]]:
-    """Of columns of classes and of lists of classes, however deep."""
-    raw = (rows.table.schema.metadata or {}).get(b"huggingface")
-    try:
-        features = json.loads(raw)["info"]["features"] if raw else {}
-    except (ValueError, KeyError, TypeError):  # other writers may use the key as they like: then there are no names
-        return {}
-    made = {}
-    for column, feature in features.items() if isinstance(features, dict) else ():
-        while isinstance(feature, dict) and "feature" in feature:
-            feature = feature["feature"]
-        feature = feature[0] if isinstance(feature, list) and feature else feature
-        names = feature.get("names") if isinstance(feature, dict) else None
-        if isinstance(names, list):
-            made[str(column)] = [str(name) for name in names]
-    return made
+    named = {column: names for column in rows.columns if (names := class_names(rows, column))}
+    return Table(rows.name, tuple(rows.columns), records, named)

@@ -34,7 +34,7 @@ from .finetuned import Finetuned, write_run
 from .heading import with_head
 from .labelled import Labelled, answered
 from .report import report
-from .settings import Settings, default_lr
+from .settings import Settings, default_lr, every
 from .source import open_encoder
 from .tasks import Kind, kind_for, kind_of
 
@@ -114,7 +114,7 @@ class _Run:
         )
         self.per_epoch = math.ceil(len(self.rows.features["train"]) / settings.batch_size)
         self.updates = max(settings.epochs * self.per_epoch, settings.min_updates)
-        self.every = max(1, self.updates // settings.evaluations)
+        self.every = every(settings, updates=self.updates, validation=len(self.rows.features["validation"]))
         lr = settings.lr or default_lr(model.config.encoder.dim)
         self.optim = OptimConfig(
             lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup

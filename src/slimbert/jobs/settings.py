@@ -62,3 +62,11 @@ class Settings:
 def default_lr(dim: int) -> float:
     """5e-5 from a width of 512 on, 1e-4 from 384; below 0.0512 / width (2e-4 at 256, 8e-4 at 64). Ours; docs/log.md."""
     return 5e-5 if dim >= 512 else 1e-4 if dim >= 384 else 0.0512 / dim
+
+
+def every(settings: Settings, *, updates: int, validation: int) -> int:
+    """After how many updates to validate, on `validation` rows: `evaluations` times in a run, but at most so often (3
+    times at least) that it takes a quarter of the training: a row that is scored costs a third of one that is learnt.
+    """
+    affordable = int(0.25 * 3 * updates * settings.batch_size / validation)
+    return max(1, updates // min(settings.evaluations, max(3, affordable)))

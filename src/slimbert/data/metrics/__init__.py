@@ -15,13 +15,10 @@ from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, 
 from .entities import (
     Entity,
     EntityScores,
-    Scheme,
     TypeScores,
     entities,
     entity_counts,
     entity_scores,
-    scheme_of,
-    to_iob2,
 )
 from .labels import exact_share, label_counts, label_f1, label_scores, macro_label_f1, micro_label_f1, thresholds
 from .ranking import ndcg_at, ranking_scores, recall_at, reciprocal_rank_at
@@ -46,7 +43,6 @@ __all__ = [
     "Interval",
     "NullThreshold",
     "Paired",
-    "Scheme",
     "Seeds",
     "Statistic",
     "TypeScores",
@@ -84,13 +80,11 @@ __all__ = [
     "reciprocal_rank_at",
     "regression_scores",
     "rmse",
-    "scheme_of",
     "score",
     "spearman",
     "squad_scores",
     "tag_scores",
     "thresholds",
-    "to_iob2",
     "wilson",
     "withhold",
 ]

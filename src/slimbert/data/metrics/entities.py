@@ -14,17 +14,13 @@ A prefix without a type is of type `_`. We read L and U too, and plain tags, whi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from .classes import Ints, f1_of_counts
-
-Scheme = Literal["IOB1", "IOB2", "BIOES", "BILOU", "plain", "mixed"]
-SCHEMES: tuple[Scheme, ...] = ("IOB1", "IOB2", "BIOES", "BILOU", "plain", "mixed")
 
 OUTSIDE = "O"
 UNNAMED = "_"  # the type of a prefix without one
@@ -92,40 +88,6 @@ def entity_counts(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str
     return np.array(counts, dtype=np.int64)
 
 
-def scheme_of(sequences: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme in which every sequence is legal: the first of IOB2, IOB1, BIOES, BILOU, plain; else "mixed".
-
-    "plain" is said where no tag has the form PREFIX-TYPE. "mixed" also stands for a scheme with a few slips in it,
-    which `entities` reads leniently. Without entities it is IOB2.
-    """
-    rows = [list(tags) for tags in sequences]
-    there = {tag for tags in rows for tag in tags} - {OUTSIDE}
-    formed = {tag for tag in there if len(tag) > 1 and tag[0] in _PREFIXES and tag[1] == "-"}
-    if there - formed - _BARE:
-        return "mixed" if formed else "plain"
-    letters = {tag[0] for tag in there}
-    pairs = {pair for tags in rows for pair in pairwise([_NOTHING, *map(_read, tags), _NOTHING])}
-    if letters <= {"B", "I"}:
-        if all(_goes_on(before, tag) for before, tag in pairs if tag.prefix == "I"):
-            return "IOB2"
-        return "IOB1" if all(_goes_on(before, tag) for before, tag in pairs if tag.prefix == "B") else "mixed"
-    scheme: Scheme = "BIOES" if letters <= {*"BIES"} else "BILOU" if letters <= {*"BILU"} else "mixed"
-    legal = all(_goes_on(before, tag) if tag.prefix in "IE" else before.prefix not in "BI" for before, tag in pairs)
-    return scheme if legal else "mixed"
-
-
-def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The same entities as IOB2 tags. scheme: as `scheme_of` says; "plain" takes every tag but O as a type, whole."""
-    if scheme not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}: known are {', '.join(SCHEMES)}")
-    read = _read_whole if scheme == "plain" else _read
-    written = [OUTSIDE] * len(tags)
-    for entity in _join([read(tag) for tag in tags]):
-        written[entity.start : entity.end + 1] = [f"I-{entity.type}"] * (entity.end + 1 - entity.start)
-        written[entity.start] = f"B-{entity.type}"
-    return written
-
-
 class _Tag(NamedTuple):
     prefix: str  # O, B, I, E or S
     type: str
@@ -146,10 +108,6 @@ def _read(tag: str) -> _Tag:
     return _Tag("I", tag)
 
 
-def _read_whole(tag: str) -> _Tag:
-    return _NOTHING if tag == OUTSIDE else _Tag("I", tag)
-
-
 def _join(tags: Sequence[_Tag]) -> list[Entity]:
     found: list[Entity] = []
     start, before = 0, _NOTHING
@@ -161,11 +119,6 @@ def _join(tags: Sequence[_Tag]) -> list[Entity]:
             start = place
         before = tag
     return found
-
-
-def _goes_on(before: _Tag, tag: _Tag) -> bool:
-    """Does `tag` touch an open entity of its own type?"""
-    return before.prefix in "BI" and before.type == tag.type
 
 
 def _ratios(right: int, answered: int, there: int) -> TypeScores:

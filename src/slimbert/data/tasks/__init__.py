@@ -3,7 +3,7 @@
 One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` finds files, splits and the shape.
 """
 
-from .classes import RARE, class_names
+from .classes import RARE
 from .load import KINDS, find_splits, load_split, load_task, load_texts
 from .named import NAMED
 from .task import Split, Task, fingerprint
@@ -14,7 +14,6 @@ __all__ = [
     "RARE",
     "Split",
     "Task",
-    "class_names",
     "find_splits",
     "fingerprint",
     "load_split",

@@ -1,6 +1,5 @@
 """One class a row: classification of texts and of pairs."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...errors import InputError
-from ..columns import Columns, Rows, choose, read_labels, read_texts
+from ..columns import Columns, Rows, choose, class_names, read_labels, read_texts
 from .tables import open_table
 from .task import Ints, Split
 
@@ -86,14 +85,3 @@ class Classes:
         counts = Counter(split.labels.tolist())
         few = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(names[:SHOWN]))
         return f"{len(names)} classes in train: {few}" + ", ..." * (len(names) > SHOWN)
-
-
-def class_names(rows: Rows, column: str) -> list[str] | None:
-    """The class names that a Hugging Face data set wrote into its parquet file, for a column or for its lists."""
-    raw = (rows.table.schema.metadata or {}).get(b"huggingface")
-    try:
-        feature = json.loads(raw)["info"]["features"][column] if raw else {}
-        names = feature.get("names") or feature.get("feature", {}).get("names")
-    except (ValueError, KeyError, TypeError, AttributeError):  # other writers may use the key as they like
-        return None
-    return [str(name) for name in names] if isinstance(names, list) else None

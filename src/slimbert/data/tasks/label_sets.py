@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import InputError
-from ..columns import Columns, Rows, choose, plain, read_texts, require
-from .classes import SHOWN, class_names
+from ..columns import Columns, Rows, choose, class_names, plain, read_texts, require
+from .classes import SHOWN
 from .tables import open_table
 from .task import Ints, Split
 

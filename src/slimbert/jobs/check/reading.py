@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ...data.columns import Columns, Rows, choose, read_labels, require
+from ...data.columns import Columns, Rows, choose, class_names, read_labels, require
 from ...data.readers import table
-from ...data.tasks import find_splits
-from ...data.tasks.classes import RARE, class_names
+from ...data.tasks import RARE, find_splits
 from ...errors import InputError
 from .findings import Seen, excerpt
 
