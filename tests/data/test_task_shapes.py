@@ -69,6 +69,16 @@ def test_several_labels(tmp_path: Path, form: str):
         assert [name for name, there in zip("abc", rows[f"text number {number}"]) if there] == sorted(one)
 
 
+def test_one_separator_for_all_splits(tmp_path: Path):
+    """Train parts by |, so that a comma in a test label is no separator."""
+    write(tmp_path / "train.parquet", text=texts(20), labels=["Food, drink|Travel", "Travel"] * 10)
+    write(tmp_path / "validation.parquet", text=["v"] * 4, labels=["Travel"] * 4)
+    write(tmp_path / "test.parquet", text=["t"], labels=["Food, drink"])
+    task = load_task(tmp_path, kind="multilabel")
+    assert task.labels == ("Food, drink", "Travel")
+    assert task.test is not None and task.test.labels.tolist() == [[True, False]]
+
+
 def test_names_of_hugging_face_stand_behind_numbers_in_lists(tmp_path: Path):
     features = {"info": {"features": {"labels": {"feature": {"names": ["joy", "anger"], "_type": "ClassLabel"}}}}}
     table = pa.table({"text": texts(20), "labels": [[0], [1], [0, 1], []] * 5})

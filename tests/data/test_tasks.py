@@ -161,6 +161,14 @@ def test_pieces_and_other_names_of_splits(tmp_path):
         load_task(tmp_path)
 
 
+def test_matched_validation_of_mnli_is_the_validation(tmp_path):
+    folder(
+        tmp_path, train=labelled(20, "a"), validation_matched=labelled(6, "b"), validation_mismatched=labelled(6, "c")
+    )
+    task = load_task(tmp_path)
+    assert set(task.test.texts) == set(labelled(6, "b")["text"])
+
+
 def test_repeated_texts_stand_on_one_side_and_overlaps_are_told(tmp_path):
     columns = {"text": texts(30) * 2, "label": [i % 2 for i in range(30)] * 2}
     task = load_task(write(tmp_path / "a.csv", **columns))
@@ -183,6 +191,7 @@ BROKEN = {
     "texts or numbers, not classes": {"text": texts(20), "label": list(range(20))},
     "no label column found": {"text": texts(20), "other": texts(20)},
     "no text column among": {"number": list(range(20)), "label": [0, 1] * 10},
+    "differ only in case": {"text": texts(20), "label": ["good", "bad"] * 9 + ["Good", "bad"]},
     "too few to split": {"text": texts(4), "label": [0, 1] * 2},
     "no row in it": {"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())},
 }
@@ -203,6 +212,9 @@ def test_nan_labels_name_their_row(tmp_path):
     path = write(tmp_path / "a.parquet", text=texts(20), label=[0.0, 1.0] * 9 + [float("nan"), 1.0])
     with pytest.raises(InputError, match=r"a\.parquet:row 19: no label in column 'label'"):
         load_task(path)
+    write(tmp_path / "b.csv", text=texts(20), label=["a", "b"] * 9 + ["NaN", "b"])
+    with pytest.raises(InputError, match=r"b\.csv:row 19: no label"):
+        load_task(tmp_path / "b.csv")
     write(tmp_path / "a.csv", text=texts(20), label=[0, 1] * 9 + ["", 1])
     with pytest.raises(InputError, match=r"a\.csv:row 19: no label"):
         load_task(tmp_path / "a.csv")

@@ -92,6 +92,11 @@ def test_hard_negatives(encoder: Path, tmp_path: Path):
     made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **HERE)
     assert made.kind == "embedding"
     assert load_task(data).text_columns == ("anchor", "positive", "negative")
+    run = load(tmp_path / "run")
+    assert run.task.text_columns == ("anchor", "positive")
+    assert -1.001 <= run.predict([(first[0], second[0])])[0].similarity <= 1.001
+    with pytest.raises(InputError, match=r"texts\[0\]: 1 texts where the model reads 2"):
+        run.predict([first[0]])
 
 
 def test_one_positive_stands_on_one_side(tmp_path: Path):
@@ -101,6 +106,15 @@ def test_one_positive_stands_on_one_side(tmp_path: Path):
     assert task.test is not None
     sides = [{row[1] for row in part.texts} for part in (task.train, task.validation, task.test)]
     assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def test_a_query_with_several_passages_stands_on_one_side(tmp_path: Path):
+    first, second = pairs(120)
+    data = write(tmp_path / "a.parquet", query=[first[i // 2] for i in range(120)], passage=second)
+    task = load_task(data)
+    assert task.test is not None
+    sides = [{row[0] for row in part.texts} for part in (task.train, task.validation, task.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == len(set(first[:60]))
 
 
 def test_one_column_is_refused(encoder: Path, tmp_path: Path):

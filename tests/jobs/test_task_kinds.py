@@ -1,6 +1,7 @@
 """Fine-tuning beyond classes: numbers and several labels are learnt, scored, answered; long texts are read whole."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import random
@@ -16,15 +17,19 @@ import torch
 import slimbert.hf
 from jobs.small import BAD, GOOD, NEITHER, labelled
 from jobs.test_finetune import encoder_in
+from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
+from slimbert.jobs.seeds import with_seeds
 from slimbert.jobs.tasks import Description
 from slimbert.jobs.tasks.features import Features
 from slimbert.jobs.tasks.sequences import MOST_WINDOWS, cut_share, windows
-from slimbert.train.supervised import IGNORED, each_label, merged, number, one_class, span, tags
+from slimbert.model import ModelConfig, fresh, presets
+from slimbert.model.heads import SequenceConfig
+from slimbert.train.supervised import IGNORED, Supervised, each_label, merged, number, one_class, span, tags
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
@@ -232,3 +237,99 @@ def test_spans_stand_in_the_context_only():
     context = torch.tensor([[True, False, True, True]])
     loss = span(answers, {"context": context, "start": torch.tensor([2]), "end": torch.tensor([3])})
     assert float(loss) == pytest.approx(np.log(3), rel=1e-6)  # three places, all alike
+
+
+def test_windows_in_chunks_give_the_same_gradients():
+    config = presets.from_pattern("2{sf}", dim=32, head_dim=16, vocab=40, max_len=16)
+    model = fresh(ModelConfig(encoder=config, head=SequenceConfig(labels=("a", "b"), pool="mean")), 0)
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "input_ids": torch.randint(5, 40, (7, 12), generator=generator),
+        "mask": torch.arange(12) < torch.tensor([12, 12, 5, 12, 12, 12, 3])[:, None],
+        "windows": torch.tensor([[0, 1, 2], [3, 4, 5], [6, -1, -1]]),
+        "labels": torch.tensor([0, 1, 1]),
+    }
+    for how in ("mean", "max"):
+        found = []
+        for chunk in (None, 3):
+            loss = Supervised(model, one_class, windows=how, chunk=chunk)(batch).total
+            found.append([loss.detach(), *torch.autograd.grad(loss, list(model.head.parameters()))])
+        for whole, parts in zip(*found, strict=True):
+            torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+# benchmarks by name, few rows, several seeds
+
+
+@pytest.mark.parametrize("name", ["cola", "sst2"])
+def test_a_benchmark_is_selected_and_shown_by_its_own_score(encoder: Path, tmp_path: Path, name: str):
+    texts, good, bad = sentences(120)
+    data = write(tmp_path / "a.parquet", sentence=texts, label=[int(g > b) for g, b in zip(good, bad)])
+    quick = ("min_updates=6", "epochs=1", "evaluations=1")
+    made = finetune(encoder, data, kind=name, out=tmp_path / "run", settings=quick, **HERE)
+    assert made.metric == {"cola": "matthews", "sst2": "accuracy"}[name]
+    assert all(made.metric in score for score in made.baselines.values())
+    assert f"| {made.metric} |" in (tmp_path / "run" / "README.md").read_text()
+    assert evaluate(tmp_path / "run", data).score[made.metric] <= 1
+
+
+def test_f1_says_of_which_label_it_is(tmp_path: Path):
+    texts, good, _ = sentences(60)
+    data = write(tmp_path / "a.parquet", question1=texts, question2=texts[::-1], label=[g % 2 for g in good])
+    assert "F1 is that of the label '1'" in load_task(data, kind="qqp").notes
+    write(tmp_path / "b.parquet", question1=texts, question2=texts[::-1], label=[g % 3 for g in good])
+    with pytest.raises(InputError, match=r"--task qqp: it has two labels, the data 3; give --task pair"):
+        load_task(tmp_path / "b.parquet", kind="qqp")
+
+
+def test_few_rows_of_each_class_beside_the_frozen_encoder(encoder: Path, tmp_path: Path):
+    data = labelled(tmp_path / "a.csv")
+    quick = ("min_updates=6", "epochs=1", "evaluations=1")
+    made = finetune(encoder, data, out=tmp_path / "run", settings=quick, few_shot=5, **HERE)
+    assert any("few-shot: 5 rows of each class" in note for note in made.notes)
+    assert "frozen encoder + logistic regression" in made.baselines
+    with pytest.raises(InputError, match=r"few-shot: 500 rows of each class, '.*' has fewer"):
+        finetune(encoder, data, out=tmp_path / "more", few_shot=500, **HERE)
+    with pytest.raises(InputError, match="0 rows of each class; give 1 or more"):
+        finetune(encoder, data, out=tmp_path / "none", few_shot=0, **HERE)
+
+
+def test_seeds_share_one_split(encoder: Path, tmp_path: Path):
+    data = labelled(tmp_path / "a.csv")
+    quick = ("min_updates=6", "epochs=1", "evaluations=1")
+    one = functools.partial(finetune, encoder, data, settings=quick, **HERE)
+    made = with_seeds(one, out=tmp_path / "all", seeds=3, first=4, with_baselines=False)
+    hashes = {json.loads((Path(run.run) / "data.json").read_text())["sha256"] for run in made.runs}
+    assert len(hashes) == 1
+    assert [Path(run.run).name for run in made.runs] == ["seed-4", "seed-5", "seed-6"]
+    scores = [run.test["accuracy"] for run in made.runs if run.test]
+    assert made.mean == pytest.approx(np.mean(scores))
+    assert made.low <= made.mean <= made.high
+    assert json.loads((tmp_path / "all" / "seeds.json").read_text())["mean"] == made.mean
+    with pytest.raises(InputError, match="1 is too small"):
+        with_seeds(one, out=tmp_path / "one", seeds=1)
+
+
+def test_texts_without_a_word_have_a_baseline(encoder: Path, tmp_path: Path):
+    data = write(
+        tmp_path / "a.parquet",
+        text=["\U0001f600 \U0001f680" * (1 + i % 3) for i in range(60)],
+        label=[i % 3 for i in range(60)],
+    )
+    quick = ("min_updates=3", "epochs=1", "evaluations=1")
+    with pytest.raises(InputError):
+        finetune(encoder, data, out=tmp_path / "few", settings=quick, **HERE)  # three different texts only
+    faces = [chr(0x1F600 + i) for i in range(60)]
+    data = write(tmp_path / "b.parquet", text=faces, label=[i % 2 for i in range(60)])
+    made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **HERE)
+    assert "TF-IDF + logistic regression" in made.baselines
+
+
+def test_hidden_numbers_of_a_test_are_no_labels(tmp_path: Path):
+    texts = [f"t{i}" for i in range(40)]
+    write(tmp_path / "train.parquet", sentence1=texts, sentence2=texts, label=[i / 8 for i in range(40)])
+    write(tmp_path / "validation.parquet", sentence1=["v"] * 4, sentence2=["w"] * 4, label=[0.5, 1.5, 2.5, 3.5])
+    write(tmp_path / "test.parquet", sentence1=["x"] * 4, sentence2=["y"] * 4, label=[-1.0] * 4)
+    task = load_task(tmp_path, kind="stsb")
+    assert "test has no labels and was dropped" in task.notes
+    assert task.test is not None and len(task.test) == 4 and task.test.labels.min() == 0.5

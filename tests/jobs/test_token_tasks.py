@@ -276,6 +276,8 @@ def test_transformers_reads_the_answerer(answerer: Path):
     ids, types = run.tokenizer.encode_pairs([(GOOD[0], f"{GOOD[0]} {NEITHER[0]}")], 48)
     inputs = torch.from_numpy(ids[0]).long()[None], None, torch.from_numpy(types[0]).long()[None]
     out = model(*inputs, start_positions=torch.tensor([3]), end_positions=torch.tensor([3]))
+    beyond = torch.tensor([len(ids[0])])
+    assert torch.isnan(model(*inputs, start_positions=beyond, end_positions=beyond).loss)  # nothing counts
     assert out.start_logits.shape == out.end_logits.shape == (1, len(ids[0]))
     assert torch.isfinite(out.loss)
 

@@ -187,12 +187,18 @@ def read_labels(rows: Rows, column: str, *, names: Sequence[str] | None = None) 
     if pa.types.is_integer(kind):
         return [_named(value, names) for value in values.to_pylist()]
     if _is_text(kind):
-        return [(value or "").strip() or None for value in values.to_pylist()]
+        return [_word(value) for value in values.to_pylist()]
     if pa.types.is_floating(kind):
         return _whole(rows, column, values.cast(pa.float64()).to_numpy())
     if pa.types.is_null(kind):
         return [None] * len(values)
     raise InputError(rows.name, f"column {column!r} holds {kind}, not one label a row", "choose with --label-column")
+
+
+def _word(value: str | None) -> str | None:
+    """A label as it is written; None where there is none, or where a program wrote that a number is missing."""
+    word = (value or "").strip()
+    return None if word.lower() in ("", "nan") else word
 
 
 def _named(value: int | None, names: Sequence[str] | None) -> str | None:

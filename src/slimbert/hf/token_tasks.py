@@ -61,7 +61,11 @@ class SlimbertForQuestionAnswering(SlimbertPreTrainedModel):
         loss = None
         if start_positions is not None and end_positions is not None:
             ends = ((start, start_positions), (end, end_positions))
-            each = [functional.cross_entropy(scores.float(), places.flatten()) for scores, places in ends]
+            outside = start.shape[1]  # places beyond the row do not count, as in transformers
+            each = [
+                functional.cross_entropy(scores.float(), places.flatten().clamp(0, outside), ignore_index=outside)
+                for scores, places in ends
+            ]
             loss = sum(encoded.state.losses, (each[0] + each[1]) / 2)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end, **asked)
         return self.packed(output, return_dict)

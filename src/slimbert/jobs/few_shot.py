@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.metrics import accuracy, score
+from ..data.metrics import accuracy, scores_with
 from ..data.tasks import Split, Task, fingerprint
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
@@ -27,6 +27,8 @@ def few(task: Task, count: int, *, seed: int) -> Task:
 
     Raises InputError where a class has fewer, or where the labels are not classes.
     """
+    if count < 1:
+        raise InputError("--few-shot", f"{count} rows of each class", "give 1 or more")
     if task.kind not in ("classification", "pair"):
         raise InputError("--few-shot", f"the task is {task.kind}", "it draws rows of each class: use it with classes")
     draw = np.random.default_rng([seed, count])
@@ -54,7 +56,7 @@ def frozen(model: Model, tokenizer: TextTokenizer, task: Task, *, max_len: int, 
     right = [accuracy(task.validation.labels, trial.predict(checked)) for trial in trials]
     best = int(np.argmax(right))
     answers = trials[best].predict(asked).astype(np.int64)
-    scores = score(rows.labels, answers, classes=len(task.labels))
+    scores = scores_with(task.metric, rows.labels, answers, classes=len(task.labels))
     chosen = {"C": GRID[best] / known.shape[1], "validation_accuracy": right[best]}
     return Baseline(FROZEN, answers, scores, chosen, time.perf_counter() - began)
 

@@ -18,6 +18,7 @@ from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted
 from ..model import Model
+from ..model.folder import digest
 from ..model.transform import put_tokens_back, with_tokens
 from ..train import checkpoints
 from ..train.engine import choose_core, device_of, engine
@@ -36,7 +37,7 @@ from .labelled import Labelled, answered
 from .report import report
 from .settings import Settings, default_lr, every
 from .source import open_encoder
-from .tasks import Kind, kind_for, kind_of
+from .tasks import Kind, about_length, kind_for, kind_of
 
 
 def finetune(
@@ -50,6 +51,7 @@ def finetune(
     settings: Sequence[str] = (),
     resume: bool = False,
     seed: int | None = None,
+    split_seed: int | None = None,
     few_shot: int | None = None,
     device: str | None = None,
     quiet: bool = False,
@@ -60,15 +62,17 @@ def finetune(
 
     `kind`: the kind of task, or a benchmark's name (data.tasks.KINDS, NAMED); None: guessed from the columns.
     `settings` are `name=value` changes of `Settings`; `explain`: say what was chosen and why, before the progress.
-    `few_shot`: train on so many rows of each class only. Raises InputError on what does not fit, RunError at a loss
+    `split_seed`: of the split of one file, if it is another than `seed`. `few_shot`: train on so many rows of each
+    class only. Raises InputError on what does not fit, RunError at a loss
     that is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
+    split = chosen.seed if split_seed is None else split_seed
     task = (
         data
         if isinstance(data, Task)
-        else load_task(data, kind=kind, text_columns=text_columns, label_column=label_column, seed=chosen.seed)
+        else load_task(data, kind=kind, text_columns=text_columns, label_column=label_column, seed=split)
     )
     task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
@@ -94,7 +98,7 @@ class _Run:
         quiet: bool,
     ) -> None:
         self.task, self.settings, self.folder, self.quiet, self.tokenizer = task, settings, folder, quiet, tokenizer
-        self.device, self.encoder = device_of(device), model
+        self.device, self.encoder, self.weights = device_of(device), model, digest(model.state_dict())
         self.notes: tuple[str, ...] = ()
         self.few_shot = False
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
@@ -125,7 +129,7 @@ class _Run:
 
     def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
         if explain:
-            self._say(*self.notes, self._truncation())
+            self._say(*self.notes, about_length(self.kind, self.cut_share))
         start = self._start(resume)
         self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
         self.folder.write_environment()
@@ -191,7 +195,12 @@ class _Run:
     def _identity(self) -> Any:
         return json.loads(
             json.dumps(
-                {"settings": dump(self.settings), "data": self.task.sha256, "model": dump(self.objective.model.config)}
+                {
+                    "settings": dump(self.settings),
+                    "data": self.task.sha256,
+                    "model": dump(self.objective.model.config),
+                    "encoder": self.weights,
+                }
             )
         )
 
@@ -253,7 +262,7 @@ class _Run:
             str(self.folder.path),
             self.task.kind,
             self.task.metric,
-            len(self.task.text_columns),
+            len(self.kind.description.text_columns),
             self.task.labels,
             step.n,
             step.seconds,
@@ -280,13 +289,6 @@ class _Run:
             return found
         max_len = self.kind.description.max_len
         return [*found, frozen(self.encoder, self.tokenizer, self.task, max_len=max_len, device=self.device)]
-
-    def _truncation(self) -> str:
-        max_len, windows = self.kind.description.max_len, self.kind.description.windows
-        if self.kind.reads_whole:
-            return f"what is longer than {max_len} tokens is read in overlapping windows"
-        done = "were cut" if windows == "cut" else f"are read in overlapping windows ({windows} of their answers)"
-        return f"{self.cut_share:.1%} of the training texts are longer than {max_len} tokens and {done}"
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:

@@ -65,4 +65,4 @@ def answered(
         for first in range(0, len(order), batch_size):
             index = order[first : first + batch_size]
             batch = features.batch(index, pad_id=pad_id, device=device)
-            yield index, batch, answer(model, batch, windows=windows)
+            yield index, batch, answer(model, batch, windows=windows, chunk=2 * batch_size)

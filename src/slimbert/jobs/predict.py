@@ -60,7 +60,7 @@ class Predictor:
         Raises InputError where the model was not fine-tuned.
         """
         kind = self.kind
-        self._check(texts)
+        self._check(texts, len(self.task.text_columns))
         features = kind.features(Split(texts, None), labelled=False)
         return kind.answers(texts, features, self.outputs(features))
 
@@ -152,16 +152,15 @@ class Predictor:
     def pad_id(self) -> int:
         return self.tokenizer.special.pad or 0
 
-    def _check(self, texts: Texts) -> None:
+    def _check(self, texts: Texts, wanted: int | None = None) -> None:
         if isinstance(texts, str):
             raise InputError("texts", "one string instead of a list", "write predict([text])")
-        wanted = min(2, len(self.task.text_columns))  # an anchor and one other text, where vectors are compared
         for i, text in enumerate(texts):
             parts = (text,) if isinstance(text, str) else text
             if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
                 raise InputError(f"texts[{i}]", f"{text!r:.80} is no text", "give strings, or pairs of strings")
             given = len(parts)
-            if given != wanted and isinstance(self.model.config.head, SequenceConfig):
+            if wanted is not None and given != wanted:
                 raise InputError(f"texts[{i}]", f"{given} texts where the model reads {wanted}", "give pairs as (a, b)")
 
 

@@ -43,7 +43,7 @@ def report(
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; the first column to the left, the others to the right."""
-    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    lines = ["| " + " | ".join(map(_cell, columns)) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows)])
 
 

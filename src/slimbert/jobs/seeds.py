@@ -30,14 +30,16 @@ class Seeded(NamedTuple):
 def with_seeds(
     one: Callable[..., Finetuned], *, out: str | Path, seeds: int, first: int = 0, with_baselines: bool = True
 ) -> Seeded:
-    """`one(out=folder, seed=seed, with_baselines=...)` for `seeds` seeds from `first` on, each in a folder below `out`.
+    """`one` for `seeds` seeds from `first` on, each in a folder below `out`, all on the split of the first.
 
     Raises InputError for fewer than 2.
     """
     if seeds < 2:
         raise InputError("--seeds", f"{seeds} is too small", "give 2 or more; 5 give a useful interval")
     numbers = range(first, first + seeds)
-    runs = tuple(one(out=Path(out) / f"seed-{n}", seed=n, with_baselines=with_baselines) for n in numbers)
+    runs = tuple(
+        one(out=Path(out) / f"seed-{n}", seed=n, split_seed=first, with_baselines=with_baselines) for n in numbers
+    )
     metric = runs[0].metric
     found = over_seeds([(run.test or run.validation)[metric] for run in runs])
     best = max(runs, key=lambda run: run.validation[metric])

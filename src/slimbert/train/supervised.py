@@ -29,20 +29,20 @@ class Supervised(Objective):
     """
 
     def __init__(self, model: Model, judge: Judge, *, windows: Windows = "mean", chunk: int | None = None) -> None:
-        """chunk: rows that are encoded at a time where a batch has `texts`; None: all."""
+        """chunk: rows that are encoded at a time where a text has many (`windows`, `texts`); None: all."""
         super().__init__(model)
         self.judge, self.windows, self.chunk = judge, windows, chunk
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
-        if "texts" in batch:
-            mean = self.judge(_vectors(self.model, encode, batch, self.chunk), batch)
+        if _has_many(batch, self.chunk):
+            mean = self.judge(_gathered(self.model, encode, batch, self.chunk, self.windows), batch)
             return Loss(mean, {"task": mean})
         encoded = encode(None, with_first_row(self.model, batch))
         mean = self.judge(_read(self.model, encoded.state, batch, self.windows), batch)
         return with_auxiliary(Loss(mean, {"task": mean}), encoded)
 
 
-def answer(model: Model, batch: Batch, *, windows: Windows = "mean") -> Tensor:
+def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int | None = None) -> Tensor:
     """What a model answers to a batch, in float32: [B, C] for texts, [B, K, C] for the rows that were wanted, [B, W, D]
     for texts that belong together."""
 
@@ -50,8 +50,8 @@ def answer(model: Model, batch: Batch, *, windows: Windows = "mean") -> Tensor:
         options = {name: some[name] for name in INPUTS if name in some}
         return model.encoder(some["input_ids"], **options)
 
-    if "texts" in batch:
-        return _vectors(model, encode, batch, None)
+    if _has_many(batch, chunk):
+        return _gathered(model, encode, batch, chunk, windows)
     return _read(model, encode(None, with_first_row(model, batch)).state, batch, windows)
 
 
@@ -61,9 +61,17 @@ def _read(model: Model, state: State, batch: Batch, windows: Windows) -> Tensor:
     return merged(answers, batch["windows"], windows) if "windows" in batch else answers
 
 
-def _vectors(model: Model, encode: Encode, batch: Batch, chunk: int | None) -> Tensor:
-    """[B, W, D] the vector of each of `texts` [B, W], the rows encoded `chunk` at a time, those of similar length
-    together; for the backward pass each chunk is computed again."""
+def _has_many(batch: Batch, chunk: int | None) -> bool:
+    """Whether rows belong together as texts, or are more windows than are encoded at a time."""
+    return "texts" in batch or ("windows" in batch and chunk is not None and len(batch["input_ids"]) > chunk)
+
+
+def _gathered(model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows) -> Tensor:
+    """[B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W].
+
+    The rows are encoded `chunk` at a time, those of similar length together; for the backward pass each chunk is
+    computed again.
+    """
     ids, mask = batch["input_ids"], batch.get("mask")
     lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)
     order = lengths.argsort(descending=True, stable=True)
@@ -76,7 +84,8 @@ def _vectors(model: Model, encode: Encode, batch: Batch, chunk: int | None) -> T
     parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
     again = len(parts) > 1 and torch.is_grad_enabled()
     found = torch.cat([checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts])
-    return found[order.argsort()[batch["texts"].clamp(min=0)]]
+    found = found[order.argsort()]
+    return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows)
 
 
 def with_first_row(model: Model, batch: Batch) -> Batch:

@@ -11,7 +11,7 @@ from .answers import (
     squad_scores,
     withhold,
 )
-from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, wilson
+from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, scores_with, wilson
 from .entities import (
     Entity,
     EntityScores,
@@ -81,6 +81,7 @@ __all__ = [
     "regression_scores",
     "rmse",
     "score",
+    "scores_with",
     "spearman",
     "squad_scores",
     "tag_scores",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, class_names, read_labels, read_texts
+from ..splits import same_texts
 from .tables import open_table
 from .task import Ints, Split
 
@@ -56,6 +57,11 @@ class Classes:
         if len(there) > max(2, len(values) / 2):
             many = f"column {columns.label!r} has {len(there)} different values in {len(values)} rows"
             raise InputError(rows.name, f"{many}: texts or numbers, not classes", "choose another with --label-column")
+        written: dict[str, str] = {}
+        for row, name in enumerate(values):
+            if name is not None and written.setdefault(name.casefold(), name) != name:
+                problem = f"label {name!r}, and {written[name.casefold()]!r} before: they differ only in case"
+                raise InputError(rows.place(row), problem, "write a label one way")
         if names := class_names(rows, columns.label):
             return tuple(name for name in names if name in there)
         numbers = all(re.fullmatch(r"-?\d+", name) for name in there)
@@ -77,6 +83,9 @@ class Classes:
 
     def group(self, text: Any) -> Any:
         return text
+
+    def groups(self, split: Split) -> Ints:
+        return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "accuracy"

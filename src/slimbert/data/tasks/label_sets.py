@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, class_names, plain, read_texts, require
+from ..splits import same_texts
 from .classes import SHOWN
 from .tables import open_table
 from .task import Ints, Split
@@ -19,6 +20,9 @@ SEPARATORS = ("|", ";", ",")  # of a set written as one word; the first that occ
 
 class LabelSets:
     """Labels are lists of words or numbers, or one word with separators ("sports|politics"); an empty one is a set."""
+
+    def __init__(self) -> None:
+        self.mark: str | None = None
 
     def open(self, files: Sequence[Path]) -> Rows:
         return open_table(files)
@@ -40,7 +44,10 @@ class LabelSets:
             problem = f"column {columns.label!r} holds {column.type}, not several labels a row"
             raise InputError(rows.name, problem, "give lists, or words with | between them")
         written = column.to_pylist()
-        mark = next((mark for mark in SEPARATORS if any(mark in value for value in written if value)), SEPARATORS[0])
+        if self.mark is None:  # the first split that is read decides for all
+            there = (mark for mark in SEPARATORS if any(mark in value for value in written if value))
+            self.mark = next(there, SEPARATORS[0])
+        mark = self.mark
         return [frozenset(word for part in (value or "").split(mark) if (word := part.strip())) for value in written]
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
@@ -74,6 +81,9 @@ class LabelSets:
 
     def group(self, text: Any) -> Any:
         return text
+
+    def groups(self, split: Split) -> Ints:
+        return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "micro_f1"

@@ -19,7 +19,7 @@ from ..columns import LABELS, MOST_SCORES, Columns, Texts, read_texts
 from ..conll import is_conll
 from ..files import SUFFIXES, form, lines
 from ..rows import Table, read_table, table_of
-from ..splits import same_texts, stratified
+from ..splits import stratified
 from ..squad import is_squad
 from ..tagging import SPANS, TAGS, WORDS
 from .classes import Classes
@@ -61,7 +61,7 @@ def load_task(
     """
     if kind is not None and kind not in {*KINDS, *NAMED}:
         raise InputError(f"--task {kind}", "no such task", f"choose one of {', '.join([*KINDS, *NAMED])}")
-    named = NAMED.get(kind or "")
+    named, asked = NAMED.get(kind or ""), kind
     if named is not None:
         kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label
     files = find_splits(Path(path))
@@ -90,6 +90,10 @@ def load_task(
     notes.append(shape.summary(train, labels))
     sha256 = fingerprint(labels, train, validation, test)
     metric = named.metric if named else shape.metric(labels)
+    if metric == "f1" and found in ("classification", "pair"):
+        if len(labels) != 2:
+            raise InputError(f"--task {asked}", f"it has two labels, the data {len(labels)}", f"give --task {found}")
+        notes.append(f"F1 is that of the label {labels[1]!r}")
     return Task(
         found, labels, columns.texts, columns.label, train, validation, test, tuple(notes), sha256, metric
     )  # fmt: skip
@@ -126,7 +130,11 @@ def load_texts(path: str | Path, *, text_columns: Sequence[str]) -> Texts:
     return read_texts(open_table([Path(path)]), text_columns, lenient=True)
 
 
-_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev", "validation_matched", "dev_matched"),
+    "test": ("test",),
+}
 
 
 def find_splits(path: Path) -> dict[str, list[Path]]:
@@ -237,7 +245,7 @@ def _arrange(
 def _cut(
     path: str | Path, shape: Shape, train: Split, shares: NDArray[np.float64], seed: int, notes: list[str]
 ) -> list[Split]:
-    groups = same_texts([shape.group(text) for text in train.texts])
+    groups = shape.groups(train)
     repeated = len(groups) - len(np.unique(groups))
     strata = shape.strata(train)
     rows = stratified(strata, shares.tolist(), seed=seed, groups=groups)

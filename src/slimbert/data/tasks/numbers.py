@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, plain, read_texts, require
+from ..splits import same_texts
 from .tables import open_table
 from .task import Ints, Split
 
@@ -31,8 +32,8 @@ class Numbers:
         require(rows, columns.label)
         column = plain(rows.table.column(columns.label))
         written = column.to_pylist()
-        if all(value is None for value in written):
-            return written
+        if all(value is None for value in written) or {str(value) for value in written} in ({"-1"}, {"-1.0"}):
+            return [None] * len(written)  # as GLUE hides the labels of its tests
         return [_number(rows, columns.label, row, value) for row, value in enumerate(written)]
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
@@ -53,6 +54,9 @@ class Numbers:
 
     def group(self, text: Any) -> Any:
         return text
+
+    def groups(self, split: Split) -> Ints:
+        return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "spearman"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..columns import LABELS, PAIRS, Columns, Rows, choose, read_texts
+from ..splits import same_texts
 from .numbers import Numbers
 from .tables import open_table
 from .task import Ints, Split
@@ -80,6 +81,18 @@ class Pairs:
     def group(self, text: Any) -> Any:
         """Pairs with one positive text stand on one side."""
         return text[1]
+
+    def groups(self, split: Split) -> Ints:
+        """Pairs that share a first or a second text, also over other pairs; of scored pairs only equal ones."""
+        if split.labels.dtype == np.float64:
+            return same_texts(split.texts)
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        first = same_texts([row[0] for row in split.texts])
+        second = same_texts([row[1] for row in split.texts]) + len(split)
+        edges = coo_matrix((np.ones(len(split)), (first, second)), shape=(2 * len(split),) * 2)
+        return connected_components(edges, directed=False)[1][first].astype(np.int64)
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "spearman" if names else "mrr"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..columns import Columns
+from ..splits import same_texts
 from ..squad import Question, Questions, read_questions
 from .task import Ints, Split
 
@@ -68,6 +69,9 @@ class Spans:
     def group(self, text: Question) -> Any:
         """Questions on one context stand on one side."""
         return text.context
+
+    def groups(self, split: Split) -> Ints:
+        return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "f1"

@@ -14,6 +14,7 @@ from ..columns import TEXTS, Columns
 from ..conll import is_conll
 from ..rows import Table, read_table
 from ..schemes import OUTSIDE, all_tags, parts
+from ..splits import same_texts
 from ..tagging import SPANS, TAGS, WORDS, Tagged, read_records, read_tagged, unify
 from .task import Ints, Split
 
@@ -117,6 +118,9 @@ class Tags:
 
     def group(self, text: Tagged) -> Any:
         return text.words
+
+    def groups(self, split: Split) -> Ints:
+        return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
         return "f1" if any(parts(name)[0] in ("B", "I") for name in names) else "word_accuracy"

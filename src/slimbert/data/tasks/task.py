@@ -93,7 +93,10 @@ class Shape(Protocol):
         """[N] a class of each row, whose shares stay the same when rows are split."""
 
     def group(self, text: Any) -> Any:
-        """What must not stand on two sides of a split: equal for texts that belong together."""
+        """What of a text may not stand on two sides of a split."""
+
+    def groups(self, split: Split) -> Ints:
+        """[N] a number of each row, equal for rows that must stay on one side."""
 
     def metric(self, names: tuple[str, ...]) -> str:
         """The score by which validation selects, where no benchmark has its own."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from ...data.metrics import accuracy, score
+from ...data.metrics import accuracy, scores_with
 from ...data.tasks import Split, Task
 from .baseline import Baseline, scored_rows
 from .words import features, vectorizer
@@ -26,7 +26,13 @@ def majority(task: Task, *, on: Split | None = None) -> Baseline:
     rows = scored_rows(task, on)
     likely = int(np.bincount(task.train.labels).argmax())
     predictions = np.full(len(rows), likely, dtype=np.int64)
-    return Baseline("majority class", predictions, score(rows.labels, predictions, classes=len(task.labels)), {}, 0.0)
+    return Baseline(
+        "majority class",
+        predictions,
+        scores_with(task.metric, rows.labels, predictions, classes=len(task.labels)),
+        {},
+        0.0,
+    )
 
 
 def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
@@ -48,7 +54,7 @@ def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
         best_model = fit(known, task.train.labels, best)
     assert best_model is not None
     predictions = best_model.predict(features(words, rows.texts)).astype(np.int64)
-    scores = score(rows.labels, predictions, classes=len(task.labels))
+    scores = scores_with(task.metric, rows.labels, predictions, classes=len(task.labels))
     chosen = {"C": best, "validation_accuracy": best_score}
     return Baseline("TF-IDF + logistic regression", predictions, scores, chosen, time.perf_counter() - began)
 

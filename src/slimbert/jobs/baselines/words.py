@@ -4,6 +4,7 @@ Pairs are shown as both texts and as what they share and do not share: with t(x)
 [t(a), t(b), t(a) * t(b), |t(a) - t(b)|, cosine]: a linear model cannot compare texts that only stand in a row.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ Texts = Sequence[Any]  # strings or pairs of strings
 
 def vectorizer(texts: Texts) -> TfidfVectorizer:
     """Fitted to the words of these texts."""
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_FEATURES, token_pattern=r"\b\w+\b")
-    return words.fit([text for row in texts for text in ((row,) if isinstance(row, str) else row)])
+    each = [text for row in texts for text in ((row,) if isinstance(row, str) else row)]
+    pattern = r"\b\w+\b" if any(re.search(r"\w", text) for text in each) else r"\S"  # emoji alone are no words
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_FEATURES, token_pattern=pattern)
+    return words.fit(each)
 
 
 def features(words: TfidfVectorizer, texts: Texts) -> Any:

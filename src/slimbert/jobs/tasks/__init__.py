@@ -4,6 +4,6 @@ A kind of task is: rows of tokens from texts (`features`), a head and a judge, a
 """
 
 from .kind import Description, Kind
-from .registry import KINDS, kind_for, kind_of
+from .registry import KINDS, about_length, kind_for, kind_of
 
-__all__ = ["KINDS", "Description", "Kind", "kind_for", "kind_of"]
+__all__ = ["KINDS", "Description", "Kind", "about_length", "kind_for", "kind_of"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import f1, matthews, score
+from ...data.metrics import f1, scores_with
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, one_class
@@ -63,9 +63,7 @@ class Classification:
         return [self._answer(text, _softmax(row)) for text, row in zip(texts, outputs, strict=True)]
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
-        answers = _best(outputs)
-        scores = score(split.labels, answers, classes=len(self.labels))
-        return scores if self.description.metric in scores else scores | {"matthews": matthews(split.labels, answers)}
+        return scores_with(self.description.metric, split.labels, _best(outputs), classes=len(self.labels))
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         answers, out = _best(outputs), []

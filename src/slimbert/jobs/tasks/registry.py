@@ -38,7 +38,7 @@ def kind_for(task: Task, tokenizer: TextTokenizer, settings: Settings, *, max_le
     """(the kind that learns a task, the share of its training texts that are longer than `max_len`)."""
     description = Description(
         kind=task.kind,
-        text_columns=task.text_columns,
+        text_columns=task.text_columns[:2],  # a negative is learnt from, and not read afterwards
         label_column=task.label_column,
         max_len=max_len,
         metric=task.metric,
@@ -46,6 +46,15 @@ def kind_for(task: Task, tokenizer: TextTokenizer, settings: Settings, *, max_le
     )
     made = kind_of(tokenizer, description, task.labels)
     share = made.cut_share(task.train.texts)
-    whole = made.reads_whole or len(task.text_columns) == 2
+    whole = made.reads_whole or made.at_random or len(task.text_columns) == 2  # vectors and pairs are cut
     windows: Any = "cut" if whole else chosen_windows(settings, share)
     return kind_of(tokenizer, replace(description, windows=windows), task.labels), share
+
+
+def about_length(kind: Kind, share: float) -> str:
+    """What becomes of texts that are longer than `max_len`, of which there are `share` in train."""
+    max_len, windows = kind.description.max_len, kind.description.windows
+    if kind.reads_whole:
+        return f"what is longer than {max_len} tokens is read in overlapping windows"
+    done = "were cut" if windows == "cut" else f"are read in overlapping windows ({windows} of their answers)"
+    return f"{share:.1%} of the training texts are longer than {max_len} tokens and {done}"

@@ -61,8 +61,10 @@ def sequence_head(
     the encoder narrows)."""
     if settings.pool == "mean" and narrows:
         raise InputError("--set pool", "mean, but this encoder narrows to the first token", "leave it out, or give cls")
-    if isinstance(old, SequenceConfig) and (old.labels, old.answer) == (labels, answer):
-        return old
+    if isinstance(old, SequenceConfig):
+        asked = (labels, answer, settings.pool or old.pool, settings.hidden or old.hidden)
+        if asked == (old.labels, old.answer, old.pool, old.hidden):
+            return old
     pool: Any = settings.pool or ("cls" if narrows else "mean")
     return SequenceConfig(labels=labels, pool=pool, hidden=settings.hidden, answer=answer)
 
