@@ -25,7 +25,7 @@ from slimbert.model.heads import EmbedConfig
 from slimbert.train.contrast import in_batch, scored
 from slimbert.train.supervised import Supervised
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
 
 

@@ -18,7 +18,7 @@ from slimbert import SlimbertClassifier
 from slimbert.errors import InputError
 from slimbert.jobs.predict import load
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 QUICK = {"min_updates": 30, "epochs": 1, "device": "cpu"}
 TEXTS = [f"{(GOOD if i % 2 else BAD)[i % 3]} {NEITHER[i % 7]} {NEITHER[i % 5]} {NEITHER[i % 3]}" for i in range(210)]
 LABELS = np.array(["no", "yes"])[np.arange(210) % 2]

@@ -31,7 +31,7 @@ from slimbert.model import ModelConfig, fresh, presets
 from slimbert.model.heads import SequenceConfig
 from slimbert.train.supervised import IGNORED, Supervised, each_label, merged, number, one_class, span, tags
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
 ALONE: dict[str, Any] = {**HERE, "with_baselines": False}
 

@@ -22,7 +22,7 @@ from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
 
-pytestmark = pytest.mark.usefixtures("no_picture")
+pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
 NARROW = "2{sf}:1{sf}"
 
