@@ -12,8 +12,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+settings.register_profile("slimbert", deadline=None)  # shared cores: the time of one example says nothing
+settings.load_profile("slimbert")
 
 ROOT = Path(__file__).resolve().parents[1]
 
