@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data.metrics import f1_of_counts, mean, paired_bootstrap
-from ..data.tasks import Split, load_split
+from ..data.tasks import Split
 from ..errors import InputError
+from .evaluate import labelled_rows
 from .predict import Predictor, load
 
 
@@ -44,9 +45,10 @@ def compare(
     if runs[0].task.kind != runs[1].task.kind or set(kinds[0].labels) != set(kinds[1].labels):
         problem = f"{runs[0].task.kind} with {len(kinds[0].labels)} labels, not as {first}"
         raise InputError(second, problem, "compare runs that were fine-tuned for the same task")
+    columns: dict[str, Any] = {"text_columns": text_columns, "label_column": label_column}
     found = [
-        _answered(run, data, split=split, text_columns=text_columns, label_column=label_column, device=device)
-        for run in runs
+        _answered(run, labelled_rows(run, name, data, split=split, **columns))
+        for run, name in zip(runs, (first, second), strict=True)
     ]
     values = [each for _, _, each in found]
     apart = paired_bootstrap(*values, statistic=f1_of_counts if values[0].ndim == 2 else mean)
@@ -63,24 +65,9 @@ def compare(
     )
 
 
-def _answered(
-    run: Predictor,
-    data: str | Path,
-    *,
-    split: str,
-    text_columns: Sequence[str] | None,
-    label_column: str | None,
-    device: str | None,
-) -> tuple[Split, dict[str, float], Any]:
+def _answered(run: Predictor, rows: Split) -> tuple[Split, dict[str, float], Any]:
+    """(the rows, the scores, how well each row was answered)."""
     kind = run.kind
-    rows = load_split(
-        data,
-        labels=kind.labels,
-        text_columns=tuple(text_columns or run.task.text_columns),
-        label_column=label_column or run.task.label_column,
-        split=split,
-        kind=run.task.kind,
-    )
     features = kind.features(rows, labelled=False)
     outputs = run.outputs(features)
     return rows, kind.score(rows, features, outputs), kind.each(rows, features, outputs)

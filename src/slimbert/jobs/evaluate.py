@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.tasks import load_split
+from ..data.tasks import Split, load_split
 from ..errors import InputError
-from .predict import load
+from .predict import Predictor, load
 
 
 class Label(NamedTuple):
@@ -46,10 +46,33 @@ def evaluate(
     file or column, or a label that the model does not know.
     """
     predictor = load(run, device=device)
+    rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
+    began = time.perf_counter()
+    kind = predictor.kind
+    features = kind.features(rows, labelled=False)
+    outputs = predictor.outputs(features)
+    each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
+    scores = kind.score(rows, features, outputs)
+    named = split if Path(data).is_dir() else None
+    return Evaluated(
+        str(run), str(data), named, predictor.task.metric, scores, each, time.perf_counter() - began
+    )  # fmt: skip
+
+
+def labelled_rows(
+    predictor: Predictor,
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: str,
+    text_columns: Sequence[str] | None,
+    label_column: str | None,
+) -> Split:
+    """Rows of `data` with the labels that the predictor of `run` knows, by its columns unless others are given."""
     kind, task = predictor.kind, predictor.task
     if not predictor.described and not (text_columns and label_column):
         raise InputError(run, "it does not say which columns it reads", "give --text-column and --label-column")
-    rows = load_split(
+    return load_split(
         data,
         labels=kind.labels,
         text_columns=tuple(text_columns or task.text_columns),
@@ -57,10 +80,3 @@ def evaluate(
         split=split,
         kind=task.kind,
     )
-    began = time.perf_counter()
-    features = kind.features(rows, labelled=False)
-    outputs = predictor.outputs(features)
-    each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
-    scores = kind.score(rows, features, outputs)
-    named = split if Path(data).is_dir() else None
-    return Evaluated(str(run), str(data), named, task.metric, scores, each, time.perf_counter() - began)

@@ -70,7 +70,7 @@ def _gathered(model: Model, encode: Encode, batch: Batch, chunk: int | None, win
     """[B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W].
 
     The rows are encoded `chunk` at a time, those of similar length together; for the backward pass each chunk is
-    computed again.
+    computed again. What mixers add to the loss is not counted here.
     """
     ids, mask = batch["input_ids"], batch.get("mask")
     lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)

@@ -69,7 +69,7 @@ class Answering:
             }
         owner = np.array([window.row for window in windows], dtype=np.int64)
         ids, types = [window.ids for window in windows], [window.types for window in windows]
-        return Features(ids, types, owner, columns=columns)
+        return Features(ids, types, owner, columns=columns, source=windows)
 
     def cut_share(self, texts: Sequence[Any]) -> float:
         return 0.0
@@ -78,7 +78,7 @@ class Answering:
         """With a threshold, where there are questions without an answer."""
         if all(split.labels):
             return self.description
-        found = self._best(split.texts, outputs)
+        found = self._best(split.texts, features, outputs)
         texts = [one.text for one, _ in found]
         rows = answer_rows(_texts(split.labels), texts)
         chosen = best_threshold(
@@ -87,7 +87,7 @@ class Answering:
         return dataclasses.replace(self.description, thresholds=(chosen.threshold,))
 
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Found]:
-        found = self._best(texts, outputs)
+        found = self._best(texts, features, outputs)
         made = []
         for text, (one, sure), given in zip(texts, found, self._given(found), strict=True):
             start, end = (one.start, one.end) if given else (0, 0)
@@ -95,7 +95,7 @@ class Answering:
         return made
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
-        given, truth = self._given(self._best(split.texts, outputs)), _texts(split.labels)
+        given, truth = self._given(self._best(split.texts, features, outputs)), _texts(split.labels)
         scores = squad_scores(truth, given)
         low, high = bootstrap_interval(answer_rows(truth, given).f1)
         main = {"rows": scores.pop("rows"), "f1": scores.pop("f1"), "f1_low": low, "f1_high": high}
@@ -105,10 +105,10 @@ class Answering:
         return []
 
     def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        return answer_rows(_texts(split.labels), self._given(self._best(split.texts, outputs))).f1
+        return answer_rows(_texts(split.labels), self._given(self._best(split.texts, features, outputs))).f1
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
-        given = self._given(self._best(split.texts, outputs))
+        given = self._given(self._best(split.texts, features, outputs))
         rows = answer_rows(_texts(split.labels), given)
         return [
             Error(split.texts[row].question, [text for text, _ in split.labels[row]], given[row], 1 - rows.f1[row])
@@ -126,10 +126,10 @@ class Answering:
         pairs = [(one.question, one.context) for one in map(_question, texts)]
         return encode_with_offsets(self.tokenizer, pairs, max_len=max_len, stride=int(OVERLAP * max_len))
 
-    def _best(self, texts: Sequence[Any], outputs: Outputs) -> list[tuple[Answer, float]]:
+    def _best(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[tuple[Answer, float]]:
         """The best span of each text, and its probability among all places of all its windows."""
         windows: dict[int, list[tuple[PairWindow, Any]]] = {row: [] for row in range(len(texts))}
-        for window, scores in zip(self._windows(texts), outputs, strict=True):
+        for window, scores in zip(features.source, outputs, strict=True):
             windows[window.row].append((window, scores[: len(window.ids)].astype(np.float64)))
         made = []
         for row, text in enumerate(texts):

@@ -28,7 +28,8 @@ class Features:
 
     owner: [R] the number of the text that a row comes from, rising. together: the rows of a text are one unit, answered
     as one; else each row is a unit. grouped: what the rows of a unit are, `windows` of a text or `texts` that belong
-    together. columns: further tensors of a batch by name, with a value for every unit.
+    together. columns: further tensors of a batch by name, with a value for every unit. source: what each row was cut
+    from, where a kind of task needs it again.
     """
 
     ids: Sequence[NDArray[Any]]
@@ -37,6 +38,7 @@ class Features:
     together: bool = False
     grouped: str = "windows"
     columns: Mapping[str, Column] = field(default_factory=dict)
+    source: Sequence[Any] = ()
 
     @cached_property
     def rows(self) -> list[Ints]:
