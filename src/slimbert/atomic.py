@@ -5,6 +5,7 @@ A rename within one folder is atomic (POSIX), and survives a power cut once the 
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -38,6 +39,23 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise write_error(path, error, len(data)) from error
+
+
+def check_file(path: Path, size: int, sha256: str | None, remedy: str) -> None:
+    """Raises InputError where the file is missing, of another size, or (unless `sha256` is None) of other content."""
+    found = path.stat().st_size if path.is_file() else None
+    if found is None:
+        raise InputError(path, "missing", remedy)
+    if found != size:
+        raise InputError(path, f"{found} bytes, the manifest says {size}", remedy)
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise InputError(path, "damaged: its content does not match the hash in the manifest", remedy)
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's content, read in portions."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_error(path: Path, error: Exception, needed: int) -> InputError:

@@ -5,7 +5,6 @@ there they are packed into rows, the manifest is written last, and the parts are
 the text anew, which is cheap, and makes only the parts that are missing.
 """
 
-import fcntl
 import itertools
 import json
 import os
@@ -23,6 +22,7 @@ from ..atomic import write_atomically
 from ..errors import InputError
 from .chunks import Chunks
 from .files import HUB, expand
+from .held import held
 from .packing import pack
 from .parts import Part, PartMaker, Workers, made_before, space_errors, token_type
 from .shards import FORMAT, VERSION, check_files, manifest_hash, read_manifest
@@ -110,27 +110,15 @@ def prepare(
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """The folder, made if need be, is ours alone; what is left of a run without a single part vanishes."""
-    if out.exists() and not out.is_dir():
-        raise InputError(out, "is a file", "choose a folder for --out")
-    new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    lock = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InputError(out, "another prepare is at work here", "wait for it or choose another --out") from error
-    try:
-        yield
-    finally:
-        parts = out / ".parts"
-        if parts.is_dir() and not any(parts.glob("*.safetensors")):
-            shutil.rmtree(parts)
-            if not (out / "manifest.json").is_file():
-                shutil.rmtree(out / "tokenizer", ignore_errors=True)
-        if new and not any(out.iterdir()):
-            out.rmdir()
-        os.close(lock)
+    with held(out, busy="another prepare is at work here"):
+        try:
+            yield
+        finally:
+            parts = out / ".parts"
+            if parts.is_dir() and not any(parts.glob("*.safetensors")):
+                shutil.rmtree(parts)
+                if not (out / "manifest.json").is_file():
+                    shutil.rmtree(out / "tokenizer", ignore_errors=True)
 
 
 def _finished(out: Path, asked: dict[str, Any], skip_bad: bool) -> Report | None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..atomic import check_file
 from ..errors import InputError
 
 FORMAT, VERSION = "slimbert-shards", 1
@@ -133,16 +134,5 @@ def check_files(folder: Path, manifest: dict[str, Any], splits: list[str], *, ve
     for split in splits:
         for shard in manifest["splits"][split]["shards"]:
             for file in shard["files"]:
-                path = folder / file["name"]
-                size = path.stat().st_size if path.is_file() else None
-                if size is None:
-                    raise InputError(path, "missing", _AGAIN)
-                if size != file["bytes"]:
-                    raise InputError(path, f"{size} bytes, the manifest says {file['bytes']}", _AGAIN)
-                if verify and _hash(path) != file["sha256"]:
-                    raise InputError(path, "damaged: its content does not match the hash in the manifest", _AGAIN)
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = file["sha256"] if verify else None
+                check_file(folder / file["name"], file["bytes"], sha256, _AGAIN)

@@ -3,7 +3,6 @@
 `.building/state.json` is the memory of a build: what was asked, and which of its passes are whole.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 from ...atomic import write_atomically
 from ...data.files import HUB
+from ...data.held import held
 from ...errors import InputError
 from .store import BUILDING, MANIFEST, read_manifest
 
@@ -24,24 +24,12 @@ _OTHER = "choose another --out, delete this folder, or repeat the old arguments"
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """The folder, made if need be; what is left of a build that has not even read its texts vanishes at the end."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "is a file", "choose a folder for --out")
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InputError(folder, "another index is being built here", "wait for it or choose another --out") from error
-    try:
-        yield
-    finally:
-        if not (folder / BUILDING / STATE).is_file():
-            shutil.rmtree(folder / BUILDING, ignore_errors=True)
-        if new and not any(folder.iterdir()):
-            folder.rmdir()
-        os.close(lock)
+    with held(folder, busy="another index is being built here"):
+        try:
+            yield
+        finally:
+            if not (folder / BUILDING / STATE).is_file():
+                shutil.rmtree(folder / BUILDING, ignore_errors=True)
 
 
 def finished(folder: Path, asked: dict[str, Any]) -> bool:

@@ -10,7 +10,6 @@ graph.hnsw          the graph of hnswlib, where it was asked for
 .building/          only while the index is being built
 """
 
-import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...atomic import sync, write_atomically
+from ...atomic import check_file, file_sha256, sync, write_atomically
 from ...data.files import form
 from ...data.shards import manifest_hash
 from ...errors import InputError
@@ -117,7 +116,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
         sync(path)
     for path in {path.parent for path in listed.values()}:
         sync(path)
-    files = {name: {"bytes": path.stat().st_size, "sha256": _hash(path)} for name, path in listed.items()}
+    files = {name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for name, path in listed.items()}
     manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "slimbert": __version__, **content}
     manifest = json.loads(json.dumps(manifest | {"files": files}))  # so that its hash is that of what is read back
     manifest["sha256"] = manifest_hash(manifest)
@@ -155,16 +154,4 @@ def read_manifest(folder: Path, *, verify: bool) -> dict[str, Any]:
 
 def _check(folder: Path, files: dict[str, dict[str, Any]], *, verify: bool) -> None:
     for name, expected in files.items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size is None:
-            raise InputError(path, "missing", _AGAIN)
-        if size != expected["bytes"]:
-            raise InputError(path, f"{size} bytes, the manifest says {expected['bytes']}", _AGAIN)
-        if verify and _hash(path) != expected["sha256"]:
-            raise InputError(path, "damaged: its content does not match the hash in the manifest", _AGAIN)
-
-
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        check_file(folder / name, expected["bytes"], expected["sha256"] if verify else None, _AGAIN)
