@@ -1,10 +1,11 @@
 """Validation loss against time at bert_mini size: our pretraining beside stock transformers', same tokenizer and rows.
 
-    SLIMBERT_DATA=DIR python benchmarks/pretrain_wiki.py --work DIR [--minutes 20] [--articles 14618] [--name
-    pretrain_wiki]
+    SLIMBERT_DATA=DIR python benchmarks/pretrain_wiki.py --work DIR [--minutes 20] [--articles 14618] [--together]
+    [--name pretrain_wiki]
 
-Both arms train on the same packed rows of 128 tokens (wiki_en, a WordPiece of 8,192) for the same wall-clock time on
-the same cores, one after the other, and are scored on the same masked validation rows. Ours is `slimbert pretrain` with
+Both arms train on the same packed rows of 128 tokens (wiki_en, a WordPiece of 8,192) for the same wall-clock time and
+are scored on the same masked validation rows: one after the other on all cores, or, with --together, at the same time
+on one core each, so that what else the machine does hits both alike. Ours is `slimbert pretrain` with
 recipes/bert_mini_mlm.yaml; stock is BertForMaskedLM of the same shape as run_mlm.py trains it (dropout 0.1, logits
 everywhere), its learning rate and warm-up the same and its schedule linear over the time, as Trainer's. Time spent on
 validation counts for both, every 100 updates. Resumes arm by arm; nothing else may run.
@@ -13,6 +14,8 @@ validation counts for both, every 100 updates. Resumes arm by arm; nothing else 
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from slimbert.jobs.pretrain import pretrain
 from slimbert.train.environment import best_dtype
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "bert_mini_mlm.yaml"
+ARMS = ("slimbert", "stock transformers")
 BATCH, LR, WARMUP, VALIDATION_ROWS = 64, 1e-3, 0.06, 512
 
 
@@ -89,6 +93,24 @@ def _masked(masking: Masking, shards: Shards, index: Any, seed: int) -> dict[str
     return stock_batch(masking(rows, generator=torch.Generator().manual_seed(seed)))
 
 
+def both(work: Path, minutes: float) -> dict[str, list[list[float]]]:
+    """The curve of each arm, trained at the same time in two processes, each bound to a core of its own."""
+    cores = sorted(os.sched_getaffinity(0))
+    running = []
+    for core, arm in zip(cores, ARMS, strict=False):
+        words = [sys.executable, __file__, "--work", str(work), "--minutes", str(minutes), "--arm", arm]
+        bound = {**os.environ, "OMP_NUM_THREADS": "1"}
+        running.append(subprocess.Popen(["taskset", "-c", str(core), *words], env=bound))
+    codes = [process.wait() for process in running]
+    if any(codes):
+        sys.exit("an arm failed: see above")
+    return {arm: json.loads((work / f"{arm}.json").read_text()) for arm in ARMS}
+
+
+def trained(arm: str, folder: Path, work: Path, minutes: float) -> list[list[float]]:
+    return ours(folder, work, minutes) if arm == "slimbert" else stock(folder, minutes)
+
+
 def draw(name: str) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for arm, colour in (("stock transformers", "#8a8f98"), ("slimbert", "#c8502d")):
@@ -107,15 +129,25 @@ def main() -> None:
     options.add_argument("--work", type=Path, required=True)
     options.add_argument("--minutes", type=float, default=20.0)
     options.add_argument("--articles", type=int, default=14618)
+    options.add_argument("--together", action="store_true")
+    options.add_argument("--arm", choices=ARMS, help="train this arm only, into a file of the folder of work")
     options.add_argument("--name", default="pretrain_wiki")
     chosen = options.parse_args()
-    same_machine(chosen.name)
     folder = data(chosen.work, chosen.articles)
-    if done(chosen.name, "slimbert") is None:
-        keep(chosen.name, "slimbert", ours(folder, chosen.work, chosen.minutes))
-    if done(chosen.name, "stock transformers") is None:
-        keep(chosen.name, "stock transformers", stock(folder, chosen.minutes))
-    keep(chosen.name, "settings", {"minutes": chosen.minutes, "articles": chosen.articles, "lr": LR, "batch": BATCH})
+    if chosen.arm:
+        curve = trained(chosen.arm, folder, chosen.work, chosen.minutes)
+        (chosen.work / f"{chosen.arm}.json").write_text(json.dumps(curve))
+        return
+    same_machine(chosen.name)
+    if chosen.together and done(chosen.name, ARMS[0]) is None:
+        for arm, curve in both(chosen.work, chosen.minutes).items():
+            keep(chosen.name, arm, curve)
+    for arm in ARMS:
+        if done(chosen.name, arm) is None:
+            keep(chosen.name, arm, trained(arm, folder, chosen.work, chosen.minutes))
+    cores = 1 if chosen.together else len(os.sched_getaffinity(0))
+    said = {"minutes": chosen.minutes, "articles": chosen.articles, "cores": cores, "lr": LR, "batch": BATCH}
+    keep(chosen.name, "settings", said)
     draw(chosen.name)
 
 

@@ -1,0 +1,39 @@
+"""The neighbours that a convolution reads: what is a tap of a row, and what is nothing.
+
+A tap outside the row, on padding, or in another document of a packed row counts as zero, wherever the rows that are
+computed stand (all of them, or those that a Narrow kept). Every convolution here agrees on that through this file.
+"""
+
+import torch
+from torch import Tensor
+
+from ..state import Context, pick, places
+
+
+def real(values: Tensor, mask: Tensor | None) -> Tensor:
+    """values [B, S0, F] with zeros at padding; mask [B, S0] True where real."""
+    return values if mask is None else values.masked_fill(~mask.unsqueeze(-1), 0.0)
+
+
+def together(segments: Tensor, kernel: int) -> Tensor:
+    """[B, S, kernel] whether tap j of row t, which is row t + j - kernel // 2, is in the document of t."""
+    side = kernel // 2
+    padded = torch.nn.functional.pad(segments, (side, side), value=-1)
+    return padded.unfold(1, kernel, 1) == segments.unsqueeze(-1)
+
+
+def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
+    """The taps of the rows at ctx.index: values [B, S0, F] -> [B, K, kernel, F], zeros where a tap is nothing.
+
+    The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
+    """
+    length = values.shape[1]
+    rows = places(None, length, values.device).expand(len(values), -1) if ctx.index is None else ctx.index
+    taps = rows.unsqueeze(-1) + torch.arange(kernel, device=values.device) - kernel // 2
+    there = (taps >= 0) & (taps < length)
+    flat = taps.clamp(0, length - 1).flatten(1)
+    if ctx.mask is not None:
+        there = there & ctx.mask.gather(1, flat).view_as(taps)
+    if ctx.segments is not None:
+        there = there & (ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows).unsqueeze(-1))
+    return pick(values, flat).unflatten(1, (-1, kernel)).masked_fill(~there.unsqueeze(-1), 0.0)
