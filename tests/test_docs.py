@@ -101,3 +101,13 @@ def test_links_of_the_repository_pages(name: str):
     targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
     missing = [t for t in targets if t and not (DOCS.parent / t).exists()]
     assert not missing, missing
+
+
+def test_every_record_is_whole_and_linked():
+    """A text, what it was measured on, its figures; and a row of the page of measurements that links to it."""
+    page = (DOCS / "benchmarks.md").read_text()
+    for record in sorted(path for path in (DOCS.parent / "benchmarks" / "records").iterdir() if path.is_dir()):
+        names = {file.name for file in record.iterdir()}
+        assert {"README.md", "environment.json"} <= names, record.name
+        assert names & {"result.json", "report.json"}, record.name
+        assert f"(records/{record.name}/README.md)" in page, record.name

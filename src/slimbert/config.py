@@ -160,8 +160,8 @@ def override(data: Any, assignments: list[str] | tuple[str, ...], path: str = "c
 def _yaml(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {name}", f"{text!r} is not a YAML value", "quote it") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that does not exist is a ValueError
+        raise InputError(f"--set {name}", f"{text!r:.80} is not a YAML value", "quote it") from None
 
 
 def _assign(data: Any, keys: list[str], value: Any, name: str) -> Any:

@@ -365,7 +365,7 @@ def test_resuming_another_run_is_refused(data: Path, whole: Path, tmp_path: Path
 
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(data: Path, tmp_path: Path):
     wild = ("optim.lr=1e30", "optim.warmup=0.9")
-    with pytest.raises(RunError, match=r"step \d+: .* is (nan|inf).*lower learning rate") as stopped:
+    with pytest.raises(RunError, match=r"step \d+: .* is (nan|inf); the checkpoint of step \d+ stands") as stopped:
         pretrain(recipe(steps=50, checkpoint_every=1), data=data, out=tmp_path, settings=wild, **HERE)
     assert stopped.value.exit_code == 1
     found = checkpoints.newest(tmp_path / "checkpoints")
@@ -373,6 +373,52 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(data: Path,
     assert found.skipped == ()
     assert all(value.isfinite().all() for name, value in found.tensors.items() if name.startswith("objective."))
     assert found.step == len(losses(tmp_path))
+
+
+def test_a_loss_that_is_not_finite_before_any_checkpoint(data: Path, tmp_path: Path):
+    wild = ("optim.lr=1e30", "optim.warmup=0.9")
+    with pytest.raises(RunError, match=r"nothing was checkpointed yet"):
+        pretrain(recipe(steps=50, checkpoint_every=100), data=data, out=tmp_path, settings=wild, **HERE)
+    assert checkpoints.newest(tmp_path / "checkpoints") is None
+
+
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = iter([float("nan"), 3.0, 4.0, 5.0])
+    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *args, **kwargs: next(told))
+    pretrain(recipe(steps=6, checkpoint_every=100, evaluate_every=2), data=data, out=tmp_path, **HERE)
+    best = checkpoints.best(tmp_path / "checkpoints")
+    assert best is not None
+    assert best.step == 4
+
+
+def test_resuming_leaves_what_is_not_a_run_alone(data: Path, tmp_path: Path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="not a run: it holds neither"):
+        pretrain(recipe(steps=2), data=data, out=tmp_path, resume=True, **HERE)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_signal_after_the_last_update_is_heeded(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def scored(*args: object, **kwargs: object) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slimbert.jobs.pretrain.masked_lm_loss", scored)
+        with pytest.raises(Interrupted, match="SIGTERM: at step 3"):
+            pretrain(recipe(steps=3, evaluate_every=100), data=data, out=tmp_path, **HERE)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert pretrain(recipe(steps=3, evaluate_every=100), data=data, out=tmp_path, resume=True, **HERE).steps == 3
+
+
+def test_another_tokenizer_beside_the_data_is_told(data: Path, tmp_path: Path):
+    shutil.copytree(data, tmp_path / "data")
+    texts = ["some other words than those", "other words"]
+    TextTokenizer.train(texts * 3, 60).save(tmp_path / "data" / "tokenizer")
+    with pytest.raises(InputError, match="not the tokenizer that made these tokens"):
+        pretrain(recipe(steps=2), data=tmp_path / "data", out=tmp_path / "run", **HERE)
 
 
 def test_a_full_disk_stops_and_the_run_goes_on_later(

@@ -18,8 +18,9 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
 from slimbert.model.model import Model
 from slimbert.parts.attention import AttentionConfig
-from slimbert.parts.mlp import MlpConfig
+from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
+from slimbert.parts.norm import RmsNormConfig
 from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import State, pick
@@ -204,11 +205,12 @@ def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: B
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when Inductor is imported
 def test_generated_code_computes_the_same(batch: Batch):
-    """Inductor, on the smallest encoder that has rotary, ALiBi, groups and a narrowing."""
+    """Inductor, on the smallest encoder that has rotary, ALiBi, groups, both feed-forward networks and a narrowing."""
     torch.compiler.reset()
     rotary = AttentionConfig(heads=2, head_dim=8, position=RotaryConfig())
     alibi = AttentionConfig(heads=2, head_dim=8, position=AlibiConfig())
-    layer = LayerConfig(mix=(alibi, MlpConfig(hidden=32, groups=2)), wiring="pre")
+    mixed = (alibi, MlpConfig(hidden=32, groups=2, mixer=True), GluConfig(hidden=32))
+    layer = LayerConfig(mix=mixed, wiring="pre", norm=RmsNormConfig())
     model = model_of(encoder_of(rotary, NarrowConfig(), layer))
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
     with torch.no_grad():

@@ -121,7 +121,7 @@ def test_what_is_not_finite_stops_before_the_weights_are_touched(poison: str):
     objective = Poisoned(MaskedLm(model()))
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     optimizer = adamw(objective, OptimConfig())
-    with pytest.raises(RunError, match=f"step 1: the {poison}.* is (inf|nan); the last checkpoint stands"):
+    with pytest.raises(RunError, match=f"step 1: the {poison}.* is (inf|nan)$"):
         list(train(objective, batches(), optimizer, clip=None, accelerator=engine(device="cpu")))
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
 

@@ -1,6 +1,7 @@
 """Learning-rate courses and what AdamW decays."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -44,9 +45,13 @@ def test_rate_stays_between_zero_and_its_peak(course: str, warmup: float, cooldo
         ({"warmup": 1.5}, "o.warmup"),
         ({"cooldown": -0.1}, "o.cooldown"),
         ({"clip": 0.0}, "o.clip"),
+        ({"betas": (0.9, 1.0)}, "o.betas"),
+        ({"betas": (2.0, 0.9)}, "o.betas"),
+        ({"eps": 0.0}, "o.eps"),
+        ({"weight_decay": -0.1}, "o.weight_decay"),
     ],
 )
-def test_wrong_numbers_are_named(change: dict[str, float], place: str):
+def test_wrong_numbers_are_named(change: dict[str, Any], place: str):
     with pytest.raises(InputError, match=f"^{place}: "):
         OptimConfig(**change).check("o")
 

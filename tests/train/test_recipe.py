@@ -1,13 +1,17 @@
 """Recipes: one budget, settings that replace it, and what every wrong one is told."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
 from slimbert.config import dump, load
 from slimbert.errors import InputError
-from slimbert.train.recipe import Recipe, load_recipe, read_recipe, seconds, with_settings
+from slimbert.train.recipe import Recipe, load_recipe, read_recipe, recipes, seconds, with_settings
 
 MODEL: dict[str, Any] = {"encoder": {"pattern": "1{sf}", "dim": 16}, "head": {"kind": "masked_lm"}}
 
@@ -99,6 +103,8 @@ def test_masking_rate_is_a_share(rate: float):
         (b"model:\n  a: [1\n", r"r\.yaml:\d+: not YAML"),
         (b"\xff\xfe\xfa", r"r\.yaml: not YAML"),
         (b"- 1\n", r"r\.yaml: not a mapping"),
+        (b"a: 2024-13-01\n", r"r\.yaml: not YAML"),
+        (b"[" * 5000, r"r\.yaml"),
         (b"", r"r\.yaml: not a mapping"),
     ],
 )
@@ -106,6 +112,22 @@ def test_broken_files_are_told_with_their_line(tmp_path: Path, content: bytes, m
     (tmp_path / "r.yaml").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_recipe(tmp_path / "r.yaml")
+
+
+@given_settings(max_examples=200, deadline=None)
+@given(place=st.integers(0, 10_000), noise=st.binary(min_size=1, max_size=12))
+def test_corrupted_files_are_recipes_or_one_line(place: int, noise: bytes):
+    """Bytes of a real recipe overwritten: it is read, or refused in one line."""
+    content = bytearray(recipes()[0].read_bytes())
+    place %= len(content)
+    content[place : place + len(noise)] = noise
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "r.yaml"
+        file.write_bytes(bytes(content))
+        try:
+            load_recipe(read_recipe(file))
+        except InputError as error:
+            assert "\n" not in str(error)
 
 
 def test_missing_file(tmp_path: Path):

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return output.failure(error, debug=debug)
     if code == output.INTERRUPTED:  # typer's answer to Ctrl-C outside of a run
-        output.complain("interrupted", "nothing was checkpointed at this point")
+        output.complain("interrupted", output.UNFINISHED)
     return code if isinstance(code, int) else 0
 
 

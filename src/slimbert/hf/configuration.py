@@ -1,9 +1,11 @@
 """config.json of a model folder, as transformers sees it: an envelope around the core's ModelConfig."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
 
+from ..atomic import forget_hashes
 from ..config import load
 from ..model import ModelConfig
 from ..model.folder import describe
@@ -37,6 +39,12 @@ class SlimbertConfig(PreTrainedConfig):
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, by their number."""
         return tuple(str(self.id2label[i]) for i in sorted(self.id2label))
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a hash that slimbert kept of config.json there no longer holds."""
+        if Path(save_directory).is_dir():
+            forget_hashes(Path(save_directory), ["config.json"])
+        return super().save_pretrained(save_directory, *args, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; labels that were renamed outside are renamed inside too."""

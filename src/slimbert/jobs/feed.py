@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from ..data.masking import Masking
 from ..data.sampler import Sampler
 from ..data.shards import Shards
-from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..train.objectives import Batch
 from ..train.recipe import Recipe
@@ -24,10 +23,14 @@ class Feed:
     """
 
     def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
-        tokenizer = TextTokenizer.load(shards.tokenizer_folder)
+        tokenizer = shards.tokenizer()
         self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
         self.pad = tokenizer.special.pad
         self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
+        self.parts = recipe.train.accumulate * accelerator.num_processes  # of an update
+        if recipe.train.batch_size % self.parts:
+            problem = f"{recipe.train.batch_size} rows do not split into {self.parts} equal parts"
+            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
         self.rows = len(shards)
         self.notes: tuple[str, ...] = ()
         if recipe.train.compile and self.rows > 1 and (shards.rows([self.rows - 1]) == self.pad).any():
@@ -37,10 +40,7 @@ class Feed:
     def training(self, start: int) -> Iterator[Batch]:
         """Micro-batches from update `start` on, without end."""
         sampler = Sampler(self.rows, self.recipe.train.batch_size, seed=self.recipe.train.seed)
-        parts = self.recipe.train.accumulate * self.accelerator.num_processes
-        if self.recipe.train.batch_size % parts:
-            problem = f"{self.recipe.train.batch_size} rows do not split into {parts} equal parts"
-            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
+        parts = self.parts
         step = start
         while True:
             batch = self.batch(self.shards, sampler.batch(step), seed=self.recipe.train.seed * 1_000_003 + step)

@@ -16,7 +16,7 @@ import torch
 from ..config import dump, load, override
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted
+from ..errors import InputError, Interrupted, RunError
 from ..model import Model
 from ..model.folder import digest
 from ..model.transform import put_tokens_back, with_tokens
@@ -26,7 +26,7 @@ from ..train.loop import Start, Step, restore, snapshot, train
 from ..train.objectives import Batch
 from ..train.optim import OptimConfig, adamw, rate
 from ..train.progress import Progress
-from ..train.run import RunFolder
+from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import Baseline
@@ -76,13 +76,15 @@ def finetune(
     )
     task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
-    if Path(out).exists() and any(Path(out).iterdir()) and not resume:
-        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    check_free(out, resume=resume)
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
         run.notes, run.few_shot = (*converted, *task.notes), few_shot is not None
-        return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
+        try:
+            return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
+        except RunError as error:
+            raise RunError(f"{error}; begin again with a lower rate (--set lr=...), in a new --out") from error
 
 
 class _Run:
@@ -145,13 +147,12 @@ class _Run:
                 due = step.n % self.every == 0 or step.n == self.updates
                 if due:
                     self._validate(step, progress)
-                if stop:
-                    if not due:
-                        self._checkpoint(step, best=False)
-                    raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
+                if stop and not due:
+                    self._checkpoint(step, best=False)
+                _heed(stop, step)
                 if due and self.stale >= self.settings.patience:
                     break
-        return self._finish(step, encoder=encoder, with_baselines=with_baselines)
+        return self._finish(step, stop, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
         return train(
@@ -193,16 +194,8 @@ class _Run:
         return Start(found.step, found.state["tokens"], found.state["seconds"])
 
     def _identity(self) -> Any:
-        return json.loads(
-            json.dumps(
-                {
-                    "settings": dump(self.settings),
-                    "data": self.task.sha256,
-                    "model": dump(self.objective.model.config),
-                    "encoder": self.weights,
-                }
-            )
-        )
+        found = {"settings": dump(self.settings), "data": self.task.sha256, "encoder": self.weights}
+        return json.loads(json.dumps(found | {"model": dump(self.objective.model.config)}))
 
     def _validate(self, step: Step, progress: Progress) -> None:
         outputs, loss = self._outputs("validation")
@@ -247,7 +240,7 @@ class _Run:
         found = self.kind.settled(self.task.validation, self.rows.features["validation"], outputs)
         return kind_of(self.tokenizer, found, self.task.labels)
 
-    def _finish(self, step: Step, *, encoder: str, with_baselines: bool) -> Finetuned:
+    def _finish(self, step: Step, stop: Stop, *, encoder: str, with_baselines: bool) -> Finetuned:
         found = checkpoints.best(self.folder.checkpoints)
         if found is not None:
             restore(self.objective, self.optimizer, found.tensors)
@@ -257,7 +250,9 @@ class _Run:
             name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
             for name, one in outputs.items()
         }
+        _heed(stop, step)
         others = {one.name: one.score for one in self._baselines()} if with_baselines else {}
+        _heed(stop, step)
         result = Finetuned(
             str(self.folder.path),
             self.task.kind,
@@ -295,3 +290,9 @@ class _Run:
             progress = Progress(None)
             for message in messages:
                 progress.note(message)
+
+
+def _heed(stop: Stop, step: Step) -> None:
+    """Leave where a signal came; the last checkpoint is that of `step`."""
+    if stop:
+        raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")

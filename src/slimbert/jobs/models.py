@@ -104,6 +104,7 @@ def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
         known = f"presets: {', '.join(PRESETS)}; a pattern: 12{{sf}}"
         problem = "no such preset, pattern or YAML file"
         raise InputError(text, problem, f"did you mean {near[0]}?" if near else known)
+    settings = [setting.removeprefix("model.") for setting in settings]  # as in a recipe and in config.json
     _refuse_short_names(settings)
     plain = override({"head": dump(MaskedLmConfig()), **data}, list(settings))
     config = load(ModelConfig, plain)

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted
+from ..errors import InputError, Interrupted, RunError
 from ..model import save_model
 from ..train import checkpoints
 from ..train.engine import check_compile, choose_core, device_of, engine, is_first_process
@@ -21,7 +22,7 @@ from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, read_recipe, seconds
-from ..train.run import RunFolder
+from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
@@ -67,8 +68,8 @@ def pretrain(
     source = None if init_from is None else open_source(init_from)
     chosen = resolve(plain, shards, settings=settings, budget=budget, source=source)
     device_of(device)  # a wrong name leaves nothing behind
-    if is_first_process() and not resume and Path(out).exists() and any(Path(out).iterdir()):
-        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    if is_first_process():
+        check_free(out, resume=resume)
     with RunFolder(out) as folder, stop_on_signal() as stop:
         return _Run(chosen, shards, folder, device=device, source=source, quiet=quiet).go(stop, resume=resume)
 
@@ -112,8 +113,9 @@ class _Run:
         for note in self.feed.notes:
             self._say(note)
         step = Step(start.step, self._losses(start.step), {}, start.tokens, start.seconds, 0.0, 0.0)
-        progress = Progress(self.steps, start=start.step, budget=self.limit, enabled=self.main and not self.quiet)
-        with progress:
+        left = None if self.limit is None else max(0.0, self.limit - start.seconds)
+        progress = Progress(self.steps, start=start.step, budget=left, enabled=self.main and not self.quiet)
+        with progress, self._told():
             for step in train(
                 self.objective,
                 self.feed.training(start.step),
@@ -125,11 +127,26 @@ class _Run:
                 start=start,
             ):
                 self._after(step, start, progress)
-                if self._anywhere(bool(stop)):
-                    if self.saved != step.n:
-                        self._checkpoint(step)
-                    raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
-        return self._finish(step)
+                self._heed(stop, step)
+        return self._finish(step, stop)
+
+    def _heed(self, stop: Stop, step: Step) -> None:
+        """Where a signal came, checkpoint and leave."""
+        if self._anywhere(bool(stop)):
+            if self.saved != step.n:
+                self._checkpoint(step)
+            raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A run that fails says where it stands."""
+        try:
+            yield
+        except RunError as error:
+            remedy = "start again with a lower optim.lr, in a new --out: nothing was checkpointed yet"
+            if self.saved >= 0:
+                remedy = f"the checkpoint of step {self.saved} stands: go on with --resume --set optim.lr=..."
+            raise RunError(f"{error}; {remedy}") from error
 
     def _start(self, resume: bool) -> Start:
         """Step 0 of a new run, or where the newest whole checkpoint stands."""
@@ -160,8 +177,8 @@ class _Run:
         return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
 
     def _write_head(self) -> None:
-        self.folder.write_recipe(dump(self.recipe))
         self.folder.write_environment()
+        self.folder.write_recipe(dump(self.recipe))
         self.folder.write_json("data.json", {"folder": self.shards.folder.name, "sha256": self.shards.sha256})
         TextTokenizer.load(self.shards.tokenizer_folder).save(self.folder.path)
 
@@ -208,7 +225,7 @@ class _Run:
         if self.main:
             row = {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
             self.folder.append(row)
-        better = self.lowest is None or self.val_loss < self.lowest
+        better = math.isfinite(self.val_loss) and (self.lowest is None or self.val_loss < self.lowest)
         self.lowest = self.val_loss if better else self.lowest
         return better
 
@@ -227,10 +244,11 @@ class _Run:
             )
         self.accelerator.wait_for_everyone()
 
-    def _finish(self, step: Step) -> Pretrained:
+    def _finish(self, step: Step, stop: Stop) -> Pretrained:
         better = self.validated != step.n and self._validate(step)
         if better or self.saved != step.n:
             self._checkpoint(step, best=better)
+        self._heed(stop, step)
         result = Pretrained(str(self.folder.path), step.n, step.tokens, step.seconds, step.loss, self.val_loss)
         if self.main:
             save_model(self.objective.model, self.folder.path)

@@ -52,7 +52,7 @@ def resolve(
         plain = {**plain, "model": {"head": dump(MaskedLmConfig()), **model}}
     recipe = load_recipe(with_settings(plain, settings, budget=budget))
     encoder, length = recipe.model.encoder, recipe.data.seq_len
-    tokenizer = TextTokenizer.load(shards.tokenizer_folder)
+    tokenizer = shards.tokenizer()
     vocab = _vocab(plain, settings, shards, tokenizer, source)
     if length not in (None, shards.seq_len):
         problem = f"{length}, the prepared data has rows of {shards.seq_len}"

@@ -53,6 +53,8 @@ class Settings:
             raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
         if self.lr is not None and not self.lr > 0:
             raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError("--set weight_decay", f"{self.weight_decay} is no decay", "give 0 or more, e.g. 0.01")
         if not 0 <= self.warmup <= 1:
             raise InputError("--set warmup", f"{self.warmup} is not a share", "give 0 to 1")
         if self.seed < 0:

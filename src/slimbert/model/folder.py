@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import write_atomically
+from ..atomic import check_hashed, write_atomically, write_hashed
 from ..config import dump, load
 from ..errors import InputError
 from .heads import SequenceConfig, TokenConfig
@@ -42,7 +42,7 @@ def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | N
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(path / "model.safetensors", serialised(tensors))
     text = json.dumps(describe(model.config) | dict(extra or {}), indent=2, ensure_ascii=False)
-    write_atomically(path / "config.json", (text + "\n").encode())
+    write_hashed(path, {"config.json": (text + "\n").encode()})
     return path
 
 
@@ -61,6 +61,8 @@ def load_model(folder: str | Path, *, verify: bool = True) -> Model:
         name = next(iter(wanted.keys() ^ found.keys()), None) or next(n for n in wanted if wanted[n] != found[n])
         problem = f"{name!r} is {found.get(name, 'missing')}, its config asks for {wanted.get(name, 'no such tensor')}"
         raise InputError(path / "model.safetensors", problem, "write the folder again, or mend config.json")
+    if verify:
+        check_hashed(path, ["config.json"])
     whole = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
     return fill(model, whole).eval()
 

@@ -132,5 +132,4 @@ def _means(accelerator: Accelerator, sums: Mapping[str, Tensor]) -> dict[str, fl
 def _check(step: int, *, loss: float, gradient: float) -> None:
     for name, value in (("loss", loss), ("gradient's norm", gradient)):
         if not math.isfinite(value):
-            remedy = "the last checkpoint stands: resume it with a lower learning rate"
-            raise RunError(f"step {step}: the {name} is {value}; {remedy}")
+            raise RunError(f"step {step}: the {name} is {value}")

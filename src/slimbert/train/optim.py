@@ -31,6 +31,12 @@ class OptimConfig:
     def check(self, path: str) -> None:
         if not self.lr > 0 or not math.isfinite(self.lr):
             raise InputError(f"{path}.lr", f"{self.lr} is not a learning rate", "give a positive number")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"{path}.betas", f"{list(self.betas)}", "give two numbers from 0 to below 1")
+        if not self.eps > 0:
+            raise InputError(f"{path}.eps", f"{self.eps} is not positive", "give a small number, such as 1.0e-6")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"{path}.weight_decay", f"{self.weight_decay} is no decay", "give 0 or more, e.g. 0.01")
         for name in ("warmup", "cooldown"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{path}.{name}", f"{getattr(self, name)} is not a share", "give 0 to 1")

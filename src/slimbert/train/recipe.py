@@ -114,7 +114,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         known = ", ".join(known.stem for known in recipes())
         raise InputError(path, f"cannot be read ({error.strerror})", f"name a YAML file, or one of {known}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
         raise InputError(place, f"not YAML ({getattr(error, 'problem', error)})", "mend the line") from None
