@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..data.prepare import Report
     from ..jobs.compare import Compared
     from ..jobs.demo.run import Demo
+    from ..jobs.distances import Looked
     from ..jobs.evaluate import Evaluated
     from ..jobs.finetuned import Finetuned
     from ..jobs.models import Made
@@ -138,6 +139,19 @@ def shown(made: "Shown") -> list["Group | str"]:
     kept = "" if made.keep is None else f", {made.keep} kept of each"
     note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations kept for training in float32"
     return [table(title, columns, rows), note]
+
+
+def looked(made: "Looked") -> list["Group | str"]:
+    """How far heads look, a line per attention."""
+    groups: list[Group | str] = []
+    for one in made.encoders:
+        rows = [
+            [number, f"{sum(heads) / len(heads):.1f}", " ".join(f"{distance:.1f}" for distance in heads)]
+            for number, heads in enumerate(one.layers, 1)
+        ]
+        title = f"{one.run}: mean distance of attention in tokens ({one.texts:,} texts, {one.tokens:,} tokens)"
+        groups.append(table(title, ["attention", "mean", "each head"], rows))
+    return [*groups, *([f"drawn in {made.picture}"] if made.picture else [])]
 
 
 def folded(parts: Iterable["PartCost"]) -> list[tuple[str, int, int, int]]:
