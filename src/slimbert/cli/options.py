@@ -87,6 +87,14 @@ TaskKind = Annotated[
     ),
 ]
 Baselines = Annotated[bool, typer.Option(help="Also score what needs no encoder.")]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option("--init-from", metavar="MODEL", help="Continue from this encoder instead of from nothing."),
+]
+Ticket = Annotated[
+    Path | None,
+    typer.Option("--ticket", metavar="RECIPE", help="First draw an early-bird ticket: recipes/earlybird.yaml."),
+]
 FewShot = Annotated[
     int | None, typer.Option("--few-shot", min=1, metavar="N", help="Train on N rows of each class only.")
 ]

@@ -133,9 +133,9 @@ def folder_made(made: "Made") -> "Group":
 def shown(made: "Shown") -> list["Group | str"]:
     """The parts of a model and their cost; equal neighbours share a line."""
     title = f"{made.model}: {made.layers} layers, width {made.dim}, {made.vocab:,} tokens"
-    columns = ["part", "parameters", "multiply-adds", "activations"]
-    rows = [[name, count(p), count(m), bytes_of(a)] for name, p, m, a in folded(made.parts)]
-    rows.append(["all", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
+    columns = ["part", "units", "parameters", "multiply-adds", "activations"]
+    rows = [[name, units, count(p), count(m), bytes_of(a)] for name, units, p, m, a in folded(made.parts)]
+    rows.append(["all", "", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
     kept = "" if made.keep is None else f", {made.keep} kept of each"
     note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations kept for training in float32"
     return [table(title, columns, rows), note]
@@ -154,19 +154,24 @@ def looked(made: "Looked") -> list["Group | str"]:
     return [*groups, *([f"drawn in {made.picture}"] if made.picture else [])]
 
 
-def folded(parts: Iterable["PartCost"]) -> list[tuple[str, int, int, int]]:
-    """(name, parameters, multiply-adds, bytes) of parts; consecutive layers of equal cost become one: `layers 0-11`."""
+def folded(parts: Iterable["PartCost"]) -> list[tuple[str, str, int, int, int]]:
+    """(name, units, parameters, multiply-adds, bytes) of parts; consecutive equal layers are one: `layers 0-11`."""
     layers = [(place, list(group)) for place, group in groupby(parts, key=_layer)]
-    found: list[tuple[str, int, int, int]] = []
-    for _, same in groupby(layers, key=lambda layer: [(part.kind, part.parameters, part.macs) for part in layer[1]]):
+    found: list[tuple[str, str, int, int, int]] = []
+    for _, same in groupby(layers, key=lambda layer: [_cost(part) for part in layer[1]]):
         run = list(same)
         (first, _), (last, _) = run[0], run[-1]
         number = first.partition(".")[2]
         where = f"layers {number}-{last.partition('.')[2]}" if len(run) > 1 else f"layer {number}"
         for column in zip(*(members for _, members in run), strict=True):
             name = f"{where} {column[0].kind}" if number else f"{first} ({column[0].kind})"
-            found.append((name, *(sum(getattr(part, field) for part in column) for field in COSTS)))
+            units = ", ".join(f"{size:,}" for size in column[0].units.values())  # heads, neurons
+            found.append((name, units, *(sum(getattr(part, field) for part in column) for field in COSTS)))
     return found
+
+
+def _cost(part: "PartCost") -> tuple[object, ...]:
+    return part.kind, part.units, part.parameters, part.macs
 
 
 def _layer(part: "PartCost") -> str:

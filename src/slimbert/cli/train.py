@@ -95,10 +95,8 @@ def pretrain(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, e.g. recipes/bert_tiny_mlm.yaml.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that `prepare` wrote.")],
     out: o.Out,
-    init_from: Annotated[
-        Path | None,
-        typer.Option("--init-from", metavar="MODEL", help="Continue from this encoder instead of from nothing."),
-    ] = None,
+    init_from: o.InitFrom = None,
+    ticket: o.Ticket = None,
     settings: o.Settings = None,
     budget: Annotated[
         str | None,
@@ -122,6 +120,7 @@ def pretrain(
             data=data,
             out=out,
             init_from=init_from,
+            ticket=ticket,
             settings=settings or (),
             budget=budget,
             resume=resume,
@@ -139,6 +138,7 @@ def finetune(
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
     task: o.TaskKind = None,
+    ticket: o.Ticket = None,
     settings: o.Settings = None,
     baselines: o.Baselines = True,
     few_shot: o.FewShot = None,
@@ -158,7 +158,7 @@ def finetune(
     from ..jobs.seeds import with_seeds
 
     job = partial(finetune, str(encoder), data, kind=task, few_shot=few_shot, resume=resume, device=device)
-    job = partial(job, text_columns=text_column, label_column=label_column, settings=settings or ())
+    job = partial(job, text_columns=text_column, label_column=label_column, settings=settings or (), ticket=ticket)
     with output.results(json) as show:
         if seeds is None:
             made = job(out=out, seed=seed, with_baselines=baselines)

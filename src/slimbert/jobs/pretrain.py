@@ -13,9 +13,9 @@ from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted, RunError
-from ..model import save_model
+from ..model import Model, save_model
 from ..train import checkpoints
-from ..train.engine import check_compile, choose_core, device_of, engine, is_first_process
+from ..train.engine import anywhere, check_compile, choose_core, device_of, engine, is_first_process
 from ..train.evaluate import masked_lm_loss
 from ..train.loop import Start, Step, restore, snapshot, train
 from ..train.objectives import MaskedLm
@@ -27,6 +27,8 @@ from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
 from .resolve import Source, begun, open_source, resolve
+from .tickets.pretraining import with_ticket
+from .tickets.recipe import ticket_recipe
 
 FIRST_SHARE = 1e-3  # of a budget in time: what the rate of the first update is taken at
 
@@ -48,6 +50,7 @@ def pretrain(
     data: str | Path,
     out: str | Path,
     init_from: str | Path | None = None,
+    ticket: str | Path | Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
     budget: str | None = None,
     resume: bool = False,
@@ -58,10 +61,12 @@ def pretrain(
     """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
 
     `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its
-    masked-LM head if it has one, stand instead of the recipe's. Raises InputError on what does not fit, RunError at a
-    loss that is not finite, Interrupted after a signal, with a checkpoint written.
+    masked-LM head if it has one, stand instead of the recipe's. `ticket`: a recipe by which a ticket is drawn first,
+    and trained instead. Raises InputError on what does not fit, RunError at a loss that is not finite, Interrupted
+    after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
+    early, settings = ticket_recipe(ticket, settings, out)
     if seed is not None:
         settings = [*settings, f"train.seed={seed}"]
     shards = Shards.open(data, split="train")
@@ -71,10 +76,13 @@ def pretrain(
     if is_first_process():
         check_free(out, resume=resume)
     with RunFolder(out) as folder, stop_on_signal() as stop:
-        return _Run(chosen, shards, folder, device=device, source=source, quiet=quiet).go(stop, resume=resume)
+        run = Run(chosen, shards, folder, device=device, source=source, quiet=quiet)
+        if early is not None:
+            with_ticket(run, early, stop)
+        return run.go(stop, resume=resume)
 
 
-class _Run:
+class Run:
     """One pretraining run: its parts are made once, then the loop is iterated."""
 
     def __init__(
@@ -89,14 +97,13 @@ class _Run:
     ) -> None:
         settings = recipe.train
         self.recipe, self.shards, self.folder, self.quiet = recipe, shards, folder, quiet
+        self.source, self.device = source, device_of(device)
         self.accelerator = engine(device=device, precision=settings.precision, accumulate=settings.accumulate)
         self.main = self.accelerator.is_main_process
         if settings.compile:
             check_compile(self.accelerator.device.type)
-        model = begun(recipe, source)
-        choose_core(model, settings.core, device=device_of(device), length=shards.seq_len)
-        self.objective = MaskedLm(model).to(self.accelerator.device)
-        self.optimizer = adamw(self.objective, recipe.optim)
+        self.take(begun(recipe, source))
+        self.begin, self.ticket = Start(), ""  # where a new run starts; the hash of its ticket
         self.feed = Feed(recipe, shards, self.accelerator)
         there = "validation" in shards.manifest["splits"]
         self.validation = Shards.open(shards.folder, split="validation") if there else None
@@ -107,6 +114,12 @@ class _Run:
         self.val_loss: float | None = None
         self.lowest: float | None = None
         self.saved = self.validated = -1  # the steps at which that was done last
+
+    def take(self, model: Model) -> None:
+        """Train this model."""
+        choose_core(model, self.recipe.train.core, device=self.device, length=self.shards.seq_len)
+        self.objective = MaskedLm(model).to(self.accelerator.device)
+        self.optimizer = adamw(self.objective, self.recipe.optim)
 
     def go(self, stop: Stop, *, resume: bool) -> Pretrained:
         start = self._start(resume)
@@ -120,7 +133,7 @@ class _Run:
                 self.objective,
                 self.feed.training(start.step),
                 self.optimizer,
-                lr=self._rate,
+                lr=self.rate,
                 accelerator=self.accelerator,
                 clip=self.recipe.optim.clip,
                 compiled=self.recipe.train.compile,
@@ -132,7 +145,7 @@ class _Run:
 
     def _heed(self, stop: Stop, step: Step) -> None:
         """Where a signal came, checkpoint and leave."""
-        if self._anywhere(bool(stop)):
+        if anywhere(self.accelerator, bool(stop)):
             if self.saved != step.n:
                 self._checkpoint(step)
             raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
@@ -152,10 +165,10 @@ class _Run:
         """Step 0 of a new run, or where the newest whole checkpoint stands."""
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
         if resume and found is None:
-            self._say("no whole checkpoint yet: starting at step 0")
-        start, seed, rank = Start(), self.recipe.train.seed, self.accelerator.process_index
+            self._say(f"no whole checkpoint yet: starting at step {self.begin.step}")
+        start, seed, rank = self.begin, self.recipe.train.seed, self.accelerator.process_index
         if found is not None:
-            if found.state.get("run") != json.loads(json.dumps(self._identity())):
+            if found.state.get("run") != json.loads(json.dumps(self.identity())):
                 raise InputError(found.path, "made by another recipe or other data", "resume with those it began with")
             restore(self.objective, self.optimizer, found.tensors)
             start = Start(found.step, found.state["tokens"], found.state["seconds"])
@@ -169,12 +182,13 @@ class _Run:
             self._write_head()
         return start
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What must not change between a checkpoint and its continuation; budget and optimiser's settings may."""
         recipe = dump(self.recipe)
         train = {name: recipe["train"][name] for name in ("batch_size", "accumulate", "seed")}
         data = {"sha256": self.shards.sha256, **recipe["data"]}
-        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        own = {"ticket": self.ticket} if self.ticket else {}
+        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data, **own}
 
     def _write_head(self) -> None:
         self.folder.write_environment()
@@ -182,7 +196,7 @@ class _Run:
         self.folder.write_json("data.json", {"folder": self.shards.folder.name, "sha256": self.shards.sha256})
         TextTokenizer.load(self.shards.tokenizer_folder).save(self.folder.path)
 
-    def _rate(self, now: Start) -> float | None:
+    def rate(self, now: Start) -> float | None:
         """The learning rate of the update that starts now, at the middle of its share; None: the budget is spent."""
         if self.limit is None:
             assert self.steps is not None
@@ -194,13 +208,6 @@ class _Run:
         if elapsed >= self.limit:
             return None
         return rate(self.recipe.optim, max((elapsed - ahead) / (self.limit - ahead), FIRST_SHARE))
-
-    def _anywhere(self, here: bool) -> bool:
-        """Whether it is so in any process: all must stop at the same step."""
-        if self.accelerator.num_processes == 1:
-            return here
-        flag = torch.tensor([float(here)], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
 
     def _after(self, step: Step, start: Start, progress: Progress) -> None:
         if step.n == 1:
@@ -238,7 +245,7 @@ class _Run:
                 self.folder.checkpoints,
                 step.n,
                 tensors=snapshot(self.objective, self.optimizer),
-                state=state | {"run": self._identity()},
+                state=state | {"run": self.identity()},
                 keep=self.recipe.train.keep,
                 best=best,
             )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..parts.core import use_core
+from ..subnet import axes_of_encoder
 from .model import Model, ModelConfig, skeleton
 
 
@@ -26,6 +27,7 @@ class PartCost:
 
     name: str  # embedding, layers.3.0, norm, head
     kind: str
+    units: dict[str, int]  # of each named axis: heads, neurons
     parameters: int
     macs: int
     activation_bytes: int
@@ -49,10 +51,15 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
         encoded = model.encoder(ids, select=select)
         if model.head is not None:
             model.answer(encoded.state)
+    units: dict[str, dict[str, int]] = {}
+    for key, axis in axes_of_encoder(config.encoder).items():
+        place, _, axis_name = key.rpartition(".")
+        units.setdefault(place, {})[axis_name] = axis.units
     return [
         PartCost(
             name=name,
             kind=kind,
+            units=units.get(name, {}),
             parameters=sum(p.numel() for p in part.parameters()),
             macs=meter.macs.get(name, 0),
             activation_bytes=meter.kept.get(name, 0),

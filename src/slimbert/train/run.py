@@ -19,6 +19,7 @@ from ..errors import InputError
 from .environment import environment
 
 METRICS, RECIPE, ENVIRONMENT, CURVE = "metrics.jsonl", "recipe.yaml", "environment.json", "loss.png"
+SEARCH, TICKET = "search", "ticket.json"  # of a run that begins by drawing a ticket
 HEAD = {  # all that a run has that was killed before its first row; the environment is written first
     *(ENVIRONMENT, RECIPE, "data.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", HASHES),
@@ -32,7 +33,7 @@ def check_free(out: str | Path, *, resume: bool) -> None:
     if there and not resume:
         raise InputError(out, "not empty", "go on with --resume, or choose another --out")
     there = {name for name in there if not name.startswith(".")}
-    begun = there & {METRICS, "checkpoints"} or (ENVIRONMENT in there and there <= HEAD)
+    begun = there & {METRICS, "checkpoints", SEARCH, TICKET} or (ENVIRONMENT in there and there <= HEAD)
     if there and not begun:
         problem = f"not a run: it holds neither {METRICS} nor checkpoints"
         raise InputError(out, problem, "choose another --out: --resume goes on with a run, or begins in a new folder")
