@@ -15,6 +15,8 @@ import yaml
 
 from slimbert.config import KINDS, load
 from slimbert.jobs.settings import Settings
+from slimbert.methods.earlybird import TicketRecipe
+from slimbert.methods.tickets import HeadsConfig, NeuronsConfig
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.model import ModelConfig, SpecialTokens
 from slimbert.model.presets import PRESETS
@@ -67,13 +69,16 @@ def test_every_technique_has_its_page():
 
 
 def settings() -> Iterator[tuple[str, Any]]:
-    """(name, dataclass field) of every key of a recipe, of a model's parts and of fine-tuning."""
+    """(name, dataclass field) of every key of a recipe, of a model's parts, of a ticket and of fine-tuning."""
     sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
     sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
+    sections |= {f"ticket.{f.name}.": type(f.default) for f in dataclasses.fields(TicketRecipe)}
+    sections |= {"ticket.draw.heads.": HeadsConfig, "ticket.draw.neurons.": NeuronsConfig}
     for kinds in (made for role, made in KINDS.items() if role != "model"):
         sections |= {f"{name}.": made for name, made in kinds.items() if made.__module__.startswith("slimbert.")}
     for prefix, made in sections.items():
-        yield from ((prefix + field.name, field) for field in dataclasses.fields(made))
+        own = (field for field in dataclasses.fields(made) if type(field.default) not in (HeadsConfig, NeuronsConfig))
+        yield from ((prefix + field.name, field) for field in own)
 
 
 def test_reference_names_every_setting_with_its_default():

@@ -7,11 +7,14 @@ import pytest
 
 from jobs.small import corpus, losses
 from slimbert.jobs.pretrain import pretrain
+from slimbert.jobs.tickets.recipe import ticket_recipe
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import load_recipe, read_recipe
 from slimbert.train.run import RunFolder
 
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+FILES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+TICKETS = [file for file in FILES if "ticket" in read_recipe(file)]
+RECIPES = [file for file in FILES if file not in TICKETS]
 GOLDEN = Path(__file__).parent / "golden" / "bert_tiny_mlm.json"
 # one layer of width 16 instead of the preset's, as a person would say it on the command line
 TOY = (
@@ -39,6 +42,13 @@ def test_every_recipe_loads_and_trains(file: Path, data: Path, tmp_path: Path):
     made = pretrain(file, data=data, out=tmp_path, settings=TOY, budget="3steps", device="cpu", quiet=True)
     assert made.steps == 3
     assert made.val_loss is not None
+
+
+@pytest.mark.parametrize("file", TICKETS, ids=lambda file: file.stem)
+def test_every_ticket_recipe_loads(file: Path, tmp_path: Path):
+    """By its path and by its name; the first lines say how to use it."""
+    assert ticket_recipe(file, (), tmp_path)[0] == ticket_recipe(file.stem, (), tmp_path)[0] is not None
+    assert f"--ticket recipes/{file.name}" in file.read_text()
 
 
 def test_every_size_of_bert_has_a_recipe():

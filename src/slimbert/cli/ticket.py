@@ -60,7 +60,7 @@ def find(
 @ticket.command("apply")
 def apply(
     model: o.Encoder,
-    found: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket.json, or a folder that holds one.")],
+    ticket: Annotated[Path, typer.Argument(metavar="TICKET", help="A ticket.json, or a folder that holds one.")],
     out: o.Out,
     threads: o.Threads = None,
     json: o.Json = False,
@@ -72,7 +72,7 @@ def apply(
     from ..jobs.tickets.apply import apply as job
 
     with output.results(json) as show:
-        made = job(model, found, out=out)
+        made = job(model, ticket, out=out)
         show(made, *_applied(made))
 
 

@@ -66,13 +66,11 @@ class Gated(Wrapper):
         return self.inner.loss(gated, batch).plus("gates", self.penalty())
 
     def scaled(self, params: Params) -> dict[str, Tensor]:
-        """The encoder's parameters (None: its own, those that change alone) with every unit scaled by its coefficient.
+        """All parameters of the encoder (None: its own) with every unit scaled by its coefficient.
 
         Outside autocast: a coefficient times a weight is a number of float32.
         """
-        own = dict(self.model.encoder.named_parameters())
-        sinks = {self.plan.sinks[key] for key in self.keys}
-        given = {name: own[name] for name in sinks} | dict(params or {})
+        given = dict(self.model.encoder.named_parameters()) | dict(params or {})
         gates = {key: self.gates[_name(key)] for key in self.keys}
         with torch.autocast(self.model.device.type, enabled=False):
             return self.plan.gate(given, gates)

@@ -129,7 +129,7 @@ def _by_count(columns: Sequence[Column], options: dict[str, Rule], path: str) ->
         stay -= stay % rule.multiple
         found = _filled(pool, [one.size for one in pool], stay - sum(one.least * one.size for one in pool))
         if found is None:
-            where = name if name not in KINDS else f"{len(pool)} layers ({name})"
+            where = pool[0].key if len(pool) == 1 else f"{len(pool)} layers ({name})"
             problem = f"{rule.cut:g} leaves {stay} of {units} {kind} in {where}, too few for {rule.least} in each"
             raise InputError(f"{path}.{kind}.cut", problem, f"lower it (least {rule.least}, multiple {rule.multiple})")
         for place, count in zip(places, found, strict=True):
