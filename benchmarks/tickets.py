@@ -3,17 +3,18 @@
     SLIMBERT_DATA=DIR python benchmarks/tickets.py [steps] [qnli] [others] [pretraining] --work DIR [--seeds 3]
     [--rows 20000] [--minutes 30] [--name tickets]
 
-steps: an update and an inference of [8, 128] at the sizes of BERT-base and MiniLM-L6, dense, with coefficients, and as the
-default ticket (a third of the heads of every layer and 40% of the neurons gone; which ones is drawn at random, the time
-does not depend on it). They take turns in one process.
+steps: an update and an inference of [8, 128] at the sizes of BERT-base and MiniLM-L6, dense, with coefficients, and as
+the default ticket (a third of the heads of every layer and 40% of the neurons gone; which ones is drawn at random, the
+time does not depend on it). They take turns in one process.
 
 qnli: MiniLM-L6 on QNLI (rebuilt train) with its official validation as the test, which is looked at once; every arm has
-the same rows, rate, batches and warm-up. Dense for 3 epochs; tickets by rewind and by continue, for 3 epochs; at random,
-equal layers at random, by magnitude (first seed only): they need no search; both for 2 epochs at twice the rate, as the
-published scripts train; a stronger ticket. MiniLM has seen SQuAD, so only differences between arms mean anything.
+the same rows, rate, batches and warm-up. Dense for 3 epochs; tickets by rewind and by continue, for 3 epochs; at
+random, equal layers at random, by magnitude (first seed only): they need no search; both for 2 epochs at twice the
+rate, as the published scripts train; a stronger ticket. MiniLM has seen SQuAD, so only differences between arms mean
+anything.
 
-others: SQuAD and CoNLL-2003, dense and ticket, one seed. pretraining: 6 layers of width 192 on wiki_en, vocabulary 8,192,
-dense, ticket and random ticket for the same wall-clock time, one seed; then SST-2 and QNLI.
+others: SQuAD and CoNLL-2003, dense and ticket, one seed. pretraining: 6 layers of width 192 on wiki_en, vocabulary
+8,192, dense, ticket and random ticket for the same wall-clock time, one seed; then SST-2 and QNLI.
 
 Times include the search and one validation. Resumes where it stopped; nothing else may run on the machine.
 """
@@ -177,10 +178,10 @@ def qnli(name: str, *, rows: int, seeds: int) -> None:
 
 def others(name: str) -> None:
     folder = Path(os.environ["SLIMBERT_DATA"])
-    for kind, rows in (("squad", 6000), ("conll2003", 14041)):
+    for kind, rows, length in (("squad", 6000, 384), ("conll2003", 14041, LENGTH)):
         task = subset(load_task(folder / kind, kind=kind), rows)
         for arm in ("dense", "ticket"):
-            once(name, f"{kind} {arm} 0", task, ARMS[arm], seed=0)
+            once(name, f"{kind} {arm} 0", task, ARMS[arm], seed=0, length=length)
 
 
 def subset(task: Task, rows: int) -> Task:
@@ -197,6 +198,7 @@ def once(
     *,
     seed: int,
     short: bool = False,
+    length: int = LENGTH,
     encoder: Path | None = None,
 ) -> None:
     """One arm, kept: score, seconds in all and of the updates alone, seconds per update, the search."""
@@ -204,7 +206,7 @@ def once(
         return
     dense_short = short and early is None
     settings = [f"epochs={2 if dense_short else EPOCHS}", f"lr={2 * LR if dense_short else LR}", f"warmup={WARMUP}"]
-    settings += ["min_updates=1", "batch_size=32", f"max_len={LENGTH}", "windows=cut"]
+    settings += ["min_updates=1", "batch_size=32", f"max_len={length}", "windows=cut"]
     settings += ["patience=1000000", "evaluations=1"]
     gemm = gemm_tflops(best_dtype("cpu"))  # of this hour: the machine is shared
     with tempfile.TemporaryDirectory() as folder:
@@ -255,9 +257,9 @@ def summary(name: str, seeds: int) -> dict[str, Any]:
 
 def pretraining(name: str, work: Path, *, minutes: float, rows: int) -> None:
     shards = wiki(work, 14618)
-    head_dim = {"dim": 192, "head_dim": 32, "max_len": 128}
+    sizes = {"dim": 192, "head_dim": 32, "max_len": LENGTH}
     plain = {
-        "model": {"encoder": {"pattern": "6{sf}", **head_dim}},
+        "model": {"encoder": {"pattern": "6{sf}", **sizes}},
         "train": {"time": f"{minutes}m", "evaluate_every": 100, "checkpoint_every": 500},
     }
     arms: dict[str, tuple[str, ...] | None] = {"dense": None, "ticket": (), "random": (RANDOM,)}
