@@ -103,6 +103,13 @@ class Pairs:
         return f"{len(split):,} pairs in train, {len(np.unique(split.labels)):,} different second texts"
 
 
+def candidates(split: Split) -> tuple[Ints, Ints]:
+    """Of pairs without scores: ([T] the row in which each different second text first stands, [N] which of them is the
+    own of each row)."""
+    _, first, own = np.unique(split.labels, return_index=True, return_inverse=True)
+    return first.astype(np.int64), own.astype(np.int64)
+
+
 def looks_paired(columns: Sequence[str]) -> bool:
     """Whether the names of the columns say that texts belong together, and none looks like a label."""
     return _names(set(columns), TELLING) is not None
