@@ -11,6 +11,7 @@ import pytest
 import slimbert
 from jobs.small import GOOD, NEITHER, labelled
 from jobs.test_finetune import encoder_in
+from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.finetune import finetune
@@ -30,8 +31,8 @@ def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuned(encoder: Path, folder: Path, data: Path, **options: Any) -> Predictor:
     """A run in folder/run, opened."""
-    made = finetune(encoder, data, out=folder / "run", settings=SETTINGS, device="cpu", quiet=True, with_baselines=False,
-                    **options)  # fmt: skip
+    options = {"device": "cpu", "quiet": True, "with_baselines": False, **options}
+    made = finetune(encoder, data, out=folder / "run", settings=SETTINGS, **options)
     return load(made.run, device="cpu")
 
 
@@ -68,7 +69,7 @@ def test_several_labels_and_numbers(encoder: Path, tmp_path: Path):
 
 
 def test_masks_and_features(data: Path, tmp_path: Path):
-    tokenizer = TextTokenizer.load(data / "tokenizer")
+    tokenizer = TextTokenizer.load(Shards.open(data).tokenizer_folder)
     config = presets.from_pattern("2{sf}", dim=32, head_dim=16, vocab=tokenizer.vocab_size, max_len=24)
     save_model(fresh(ModelConfig(encoder=config, head=MaskedLmConfig()), 0), tmp_path)
     tokenizer.save(tmp_path)
