@@ -82,7 +82,8 @@ TaskKind = Annotated[
     typer.Option(
         "--task",
         metavar="KIND",
-        help="classification, pair, multilabel, regression, or a benchmark (sst2, cola, stsb, ...); else guessed.",
+        help="classification, pair, multilabel, regression, ner, qa, embedding, or a benchmark (sst2, cola, ...); "
+        "else guessed.",
     ),
 ]
 Baselines = Annotated[bool, typer.Option(help="Also score what needs no encoder.")]
