@@ -73,7 +73,8 @@ def _is_nested(record: Any) -> bool:
 
 def _asks(record: dict[str, Any]) -> bool:
     """Whether what stands below `data` is about questions at all; other tables are packed in the same way."""
-    below = record.get("data") or [{"paragraphs": []}]
+    data = record.get("data")
+    below = data if isinstance(data, list) and data else [record]
     return any(
         isinstance(one, dict) and not one.keys().isdisjoint(("paragraphs", "question", "context")) for one in below
     )

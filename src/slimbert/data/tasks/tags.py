@@ -43,8 +43,8 @@ class TagFiles:
 
     def check_ids(self, columns: Columns) -> None:
         """InputError where two rows of a file have the same id."""
-        for table in self.tables:
-            for name in () if table is None else id_columns(table.columns, columns):
+        for table in (one for one in self.tables if one is not None):
+            for name in id_columns(table.columns, columns):
                 refuse_twice(name, [record.get(name) for _, record in table.records], table.place)
 
     def read(self, columns: Columns, *, labelled: bool) -> list[Tagged]:
