@@ -123,7 +123,7 @@ RUN = [
 ABOUT_NUMBERS = "it is about arrays of numbers: their type, order in memory, sign, or width"
 NOTHING = "it asks for nothing here: the estimator has no such method or parameter"
 LEFT_OUT = {
-    "check_array_api_input_and_values": ABOUT_NUMBERS,
+    "check_array_api_input": ABOUT_NUMBERS,
     "check_classifier_data_not_an_array": ABOUT_NUMBERS,
     "check_classifiers_one_label_sample_weights": NOTHING,
     "check_decision_proba_consistency": NOTHING,
