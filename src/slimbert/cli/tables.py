@@ -84,7 +84,7 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
         [one.label, count(one.rows), "-" if one.recall is None else share(one.recall), f"{one.f1:.3f}"]
         for one in made.labels
     ]
-    known = f"{count(made.trained_on)} of these texts were training texts of the run: they say little about new ones"
+    known = f"{count(made.trained_on)} of these texts are training texts of the run: they do not test it"
     return [
         _scores(f"Score on {made.score['rows']:,} rows", {"all": made.score}, made.metric),
         *([table("", ["label", "rows", "found", "F1"], labels)] if labels else []),

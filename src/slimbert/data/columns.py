@@ -135,7 +135,8 @@ def _guess_label(rows: Rows, taken: set[str]) -> tuple[str, str]:
             return by_name[name], "by its name"
     few = [name for name in rows.columns if name not in taken and _repeats(rows.table.column(name))]
     if len(few) == 1 and len(rows.columns) <= 4:  # in a wider table one such column may well be something else
-        if few[0] in read_labels(rows, few[0]):
+        others = [name for name in rows.columns if name != few[0]]
+        if few[0] in read_labels(rows, few[0]) and all(" " in name.strip() for name in others):
             problem = f"the first line holds {few[0]!r}, which is also a value below it: it looks like a row"
             raise InputError(f"{rows.name}:1", problem, "write the names of the columns, such as text,label, above it")
         return few[0], "the only column of few, repeating values"
