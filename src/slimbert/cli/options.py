@@ -82,7 +82,7 @@ TaskKind = Annotated[
     typer.Option(
         "--task",
         metavar="KIND",
-        help="classification, pair, multilabel, regression, ner, qa, embedding; a benchmark (sst2, cola, ...); "
+        help="classification, pair, multilabel, regression, ner, qa, embedding, or a benchmark (sst2, cola, ...); "
         "else guessed.",
     ),
 ]

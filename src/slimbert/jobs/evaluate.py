@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.tasks import Split, load_split
+from ..data.tasks import Split, count_trained_on, load_split
 from ..errors import InputError
 from .predict import Predictor, load
 
@@ -20,7 +20,10 @@ class Label(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation came to; `score` as the kind of task gives it, `metric` the most important of them."""
+    """What an evaluation came to; `score` as the kind of task gives it, `metric` the most important of them.
+
+    trained_on: rows whose texts the run was trained on; None where the run does not say.
+    """
 
     run: str
     data: str
@@ -28,6 +31,7 @@ class Evaluated(NamedTuple):
     metric: str
     score: dict[str, float]
     labels: tuple[Label, ...]
+    trained_on: int | None
     seconds: float
 
 
@@ -54,9 +58,9 @@ def evaluate(
     each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
     scores = kind.score(rows, features, outputs)
     named = split if Path(data).is_dir() else None
-    return Evaluated(
-        str(run), str(data), named, predictor.task.metric, scores, each, time.perf_counter() - began
-    )  # fmt: skip
+    known = count_trained_on(rows.texts, run)
+    spent = time.perf_counter() - began
+    return Evaluated(str(run), str(data), named, predictor.task.metric, scores, each, known, spent)
 
 
 def labelled_rows(

@@ -29,8 +29,9 @@ from ..train.progress import Progress
 from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
-from .baselines import Baseline
-from .few_shot import few, frozen
+from .baselines import missing
+from .beside import Known, Scores, beside
+from .few_shot import few
 from .finetuned import Finetuned, write_run
 from .heading import with_head
 from .labelled import Labelled, answered
@@ -57,14 +58,15 @@ def finetune(
     quiet: bool = False,
     explain: bool = True,
     with_baselines: bool = True,
+    known_baselines: Known | None = None,
 ) -> Finetuned:
     """Train what answers the labels of `data` on top of `encoder`; `out` is the run folder.
 
     `kind`: the kind of task, or a benchmark's name (data.tasks.KINDS, NAMED); None: guessed from the columns.
     `settings` are `name=value` changes of `Settings`; `explain`: say what was chosen and why, before the progress.
     `split_seed`: of the split of one file, if it is another than `seed`. `few_shot`: train on so many rows of each
-    class only. Raises InputError on what does not fit, RunError at a loss
-    that is not finite, Interrupted after a signal with a checkpoint written.
+    class only. `known_baselines`: scores that are not computed again, by the SHA-256 of their data. Raises InputError
+    on what does not fit, RunError at a loss that is not finite, Interrupted after a signal with a checkpoint written.
     """
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
@@ -76,11 +78,13 @@ def finetune(
     )
     task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
+    chosen.check_widths(model.config.encoder.dim)
     check_free(out, resume=resume)
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
-        run.notes, run.few_shot = (*converted, *task.notes), few_shot is not None
+        run.notes = (*converted, *task.notes, *(missing(task) if with_baselines else ()))
+        run.few_shot, run.known = few_shot is not None, known_baselines
         try:
             return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
         except RunError as error:
@@ -103,6 +107,7 @@ class _Run:
         self.device, self.encoder, self.weights = device_of(device), model, digest(model.state_dict())
         self.notes: tuple[str, ...] = ()
         self.few_shot = False
+        self.known: Known | None = None
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
@@ -143,10 +148,9 @@ class _Run:
         with Progress(self.updates, start=start.step, enabled=not self.quiet) as progress:
             for step in () if over else self._steps(start):
                 self.folder.append({"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds})
-                progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds)
                 due = step.n % self.every == 0 or step.n == self.updates
-                if due:
-                    self._validate(step, progress)
+                found = self._validate(step) if due else {}
+                progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
                 if stop and not due:
                     self._checkpoint(step, best=False)
                 _heed(stop, step)
@@ -194,20 +198,22 @@ class _Run:
         return Start(found.step, found.state["tokens"], found.state["seconds"])
 
     def _identity(self) -> Any:
-        found = {"settings": dump(self.settings), "data": self.task.sha256, "encoder": self.weights}
-        return json.loads(json.dumps(found | {"model": dump(self.objective.model.config)}))
+        model, settings = dump(self.objective.model.config), dump(self.settings)
+        about = {"settings": settings, "data": self.task.sha256, "model": model, "encoder": self.weights}
+        return json.loads(json.dumps(about))
 
-    def _validate(self, step: Step, progress: Progress) -> None:
+    def _validate(self, step: Step) -> dict[str, float]:
+        """What validation says, for the progress line; checkpoints."""
         outputs, loss = self._outputs("validation")
         metric, split, features = self.task.metric, self.task.validation, self.rows.features["validation"]
         value = self._settled(outputs).score(split, features, outputs)[metric]
-        progress.update(step.n, **{"val_loss": loss, metric: value})
-        row = {"step": step.n, "val_loss": loss, metric: value, "tokens": step.tokens, "seconds": step.seconds}
-        self.folder.append(row)
+        found = {"val_loss": loss, metric: value}
+        self.folder.append({"step": step.n, **found, "tokens": step.tokens, "seconds": step.seconds})
         better = (value, -loss) > self.best
         self.best = (value, -loss) if better else self.best
         self.stale = 0 if better else self.stale + 1
         self._checkpoint(step, best=better)
+        return found
 
     def _checkpoint(self, step: Step, *, best: bool) -> None:
         state = {"tokens": step.tokens, "seconds": step.seconds, "score": list(self.best), "stale": self.stale}
@@ -251,7 +257,7 @@ class _Run:
             for name, one in outputs.items()
         }
         _heed(stop, step)
-        others = {one.name: one.score for one in self._baselines()} if with_baselines else {}
+        others = self._beside() if with_baselines else {}
         _heed(stop, step)
         result = Finetuned(
             str(self.folder.path),
@@ -278,12 +284,9 @@ class _Run:
         self.folder.write_text("report.md", report(self.kind, rows, features, outputs[part], scores, part=part))
         return result
 
-    def _baselines(self) -> list[Baseline]:
-        found = self.kind.baselines(self.task)
-        if not self.few_shot:
-            return found
-        max_len = self.kind.description.max_len
-        return [*found, frozen(self.encoder, self.tokenizer, self.task, max_len=max_len, device=self.device)]
+    def _beside(self) -> Scores:
+        options: Any = {"few_shot": self.few_shot, "known": self.known, "device": self.device}
+        return beside(self.kind, self.task, self.encoder, self.tokenizer, **options)
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:

@@ -35,8 +35,12 @@ class Supervised(Objective):
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         if _has_many(batch, self.chunk):
-            mean = self.judge(_gathered(self.model, encode, batch, self.chunk, self.windows), batch)
-            return Loss(mean, {"task": mean})
+            answers, added = _gathered(self.model, encode, batch, self.chunk, self.windows)
+            mean = self.judge(answers, batch)
+            loss = Loss(mean, {"task": mean})
+            for i, value in enumerate(added):
+                loss = loss.plus(f"auxiliary_{i}", value)
+            return loss
         encoded = encode(None, with_first_row(self.model, batch))
         mean = self.judge(_read(self.model, encoded.state, batch, self.windows), batch)
         return with_auxiliary(Loss(mean, {"task": mean}), encoded)
@@ -51,7 +55,7 @@ def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int 
         return model.encoder(some["input_ids"], **options)
 
     if _has_many(batch, chunk):
-        return _gathered(model, encode, batch, chunk, windows)
+        return _gathered(model, encode, batch, chunk, windows)[0]
     return _read(model, encode(None, with_first_row(model, batch)).state, batch, windows)
 
 
@@ -66,26 +70,32 @@ def _has_many(batch: Batch, chunk: int | None) -> bool:
     return "texts" in batch or ("windows" in batch and chunk is not None and len(batch["input_ids"]) > chunk)
 
 
-def _gathered(model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows) -> Tensor:
-    """[B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W].
+def _gathered(
+    model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """([B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W]; what the
+    mixers add to the loss, each the mean over the rows).
 
     The rows are encoded `chunk` at a time, those of similar length together; for the backward pass each chunk is
-    computed again. What mixers add to the loss is not counted here.
+    computed again. A chunk counts by its share of the rows, so what mixers add is that of one pass where it is a mean
+    over rows; a balance of experts is then one within chunks.
     """
     ids, mask = batch["input_ids"], batch.get("mask")
     lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)
     order = lengths.argsort(descending=True, stable=True)
 
-    def vectors(rows: Tensor) -> Tensor:
+    def vectors(rows: Tensor) -> tuple[Tensor, ...]:
         longest = int(lengths[rows].max())
         some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
-        return model.answer(encode(None, with_first_row(model, some)).state).float()
+        state = encode(None, with_first_row(model, some)).state
+        return model.answer(state).float(), *(value * (len(rows) / len(ids)) for value in state.losses)
 
     parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
     again = len(parts) > 1 and torch.is_grad_enabled()
-    found = torch.cat([checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts])
-    found = found[order.argsort()]
-    return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows)
+    made = [checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts]
+    found = torch.cat([one for one, *_ in made])[order.argsort()]
+    added = tuple(torch.stack(values).sum() for values in zip(*(losses for _, *losses in made), strict=True))
+    return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows), added
 
 
 def with_first_row(model: Model, batch: Batch) -> Batch:

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from ...config import HeadConfig
 from ...data.contexts import PairWindow, encode_with_offsets
 from ...data.decode import Answer, answer_of
-from ...data.metrics import answer_rows, best_threshold, bootstrap_interval, squad_scores, withhold
+from ...data.metrics import (
+    Measured,
+    answer_measures,
+    answer_rows,
+    best_threshold,
+    bootstrap_interval,
+    squad_scores,
+    withhold,
+)
 from ...data.squad import Question
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
@@ -104,8 +112,8 @@ class Answering:
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         return []
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        return answer_rows(_texts(split.labels), self._given(self._best(split.texts, features, outputs))).f1
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        return answer_measures(_texts(split.labels), self._given(self._best(split.texts, features, outputs)))
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         given = self._given(self._best(split.texts, features, outputs))
@@ -116,7 +124,7 @@ class Answering:
             if rows.f1[row] < 1
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import whole_sentences  # scikit-learn takes a second to load
 
         return [whole_sentences(task)]

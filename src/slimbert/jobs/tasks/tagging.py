@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...config import HeadConfig
 from ...data.alignment import encode_words
 from ...data.decode import Entity, entities_in, transitions, viterbi_all
-from ...data.metrics import entity_counts, entity_scores, tag_scores
+from ...data.metrics import Measured, entity_counts, entity_scores, tag_measures, tag_scores
 from ...data.tagging import Tagged, of_text, of_words
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
@@ -94,9 +94,8 @@ class Tagging:
             found.append({"label": name, "rows": one["entities"], "recall": recall, "f1": one["f1"]})
         return found
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        """[N, 3]: entities right, answered, there."""
-        return entity_counts(*self._both(split, features, outputs)).astype(np.float64)
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        return tag_measures(*self._both(split, features, outputs))
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         truth, answers = self._both(split, features, outputs)
@@ -108,7 +107,7 @@ class Tagging:
             if wrong[row]
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import frequent_tags  # scikit-learn takes a second to load
 
         return [frequent_tags(task)]
