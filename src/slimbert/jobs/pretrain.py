@@ -57,8 +57,8 @@ def pretrain(
     """Train a model by the recipe's objective on a folder that `prepare` wrote; it stands in `out` at the end.
 
     `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its head if
-    the objective trains one of that kind, stand instead of the recipe's. Raises InputError on what does not fit, RunError
-    at a loss that is not finite, Interrupted after a signal, with a checkpoint written.
+    the objective trains one of that kind, stand instead of the recipe's. Raises InputError on what does not fit,
+    RunError at a loss that is not finite, Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     if seed is not None:
