@@ -1,13 +1,18 @@
 """The generator's size follows from the model's, by the published rule, whatever its mixers are."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimbert.errors import InputError
+from slimbert.model.cost import cost
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.generator import generator_of
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig
+from slimbert.model.model import ModelConfig
 from slimbert.model.presets import bert_base, bert_deep_small, from_pattern
 from slimbert.parts.embedding import TokensConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
@@ -84,3 +89,22 @@ def test_it_narrows_without_memory_where_nothing_reads_it():
 def test_layers_that_are_not_there(options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         generator_of(from_pattern("3{sf}", dim=32, head_dim=8), **options, path="here")
+
+
+def test_the_costs_on_the_page():
+    """Of docs/replaced-tokens.md: multiply-adds per token at rows of 128 with 19 places, of all parts."""
+    shape = bert_deep_small()
+    shape = replace(shape, embedding=replace(shape.embedding, width=128))
+
+    def millions(encoder: EncoderConfig, head: Any, keep: int | None) -> str:
+        parts = cost(ModelConfig(encoder=encoder, head=head), length=128, keep=keep)
+        return f"{sum(part.macs for part in parts) / 128 / 1e6:.2f} M"
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "replaced-tokens.md").read_text()
+    said = re.findall(r"\| (\d+\.\d\d M) \|", page)
+    assert said == [
+        millions(shape, MaskedLmConfig(), 19),
+        millions(shape, ReplacedTokenConfig(), None),
+        millions(generator_of(shape), MaskedLmConfig(), 19),
+        millions(generator_of(shape, narrow=2), MaskedLmConfig(), 19),
+    ]

@@ -8,7 +8,7 @@ the text x' that results whether it is the original one:
 
 with a = 1 and b = 50 as published. An id that was drawn right counts as the original, and no gradient goes through the
 draw. Otherwise than in the published code no place is chosen twice (it averages two ids drawn for one place, which is a
-third token), and the generator is computed for the chosen rows only; that it may narrow is ours.
+third token). That the generator may narrow is ours.
 """
 
 import dataclasses
