@@ -19,6 +19,7 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.model import ModelConfig, SpecialTokens
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import Recipe
+from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODELS = re.findall(r"```yaml\n(model:.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
@@ -70,10 +71,17 @@ def settings() -> Iterator[tuple[str, Any]]:
     """(name, dataclass field) of every key of a recipe, of a model's parts and of fine-tuning."""
     sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
     sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
-    for kinds in (made for role, made in KINDS.items() if role != "model"):
+    sections |= {"objective.": ReplacedTokensConfig, "objective.generator.": GeneratorConfig}
+    for kinds in (made for role, made in KINDS.items() if role not in ("model", "objective")):
         sections |= {f"{name}.": made for name, made in kinds.items() if made.__module__.startswith("slimbert.")}
     for prefix, made in sections.items():
-        yield from ((prefix + field.name, field) for field in dataclasses.fields(made))
+        fields = [f for f in dataclasses.fields(made) if not is_section(f.default)]
+        yield from ((prefix + field.name, field) for field in fields)
+
+
+def is_section(default: Any) -> bool:
+    """Whether it is a mapping of keys that have rows of their own."""
+    return dataclasses.is_dataclass(default) and not hasattr(default, "kind")
 
 
 def test_reference_names_every_setting_with_its_default():

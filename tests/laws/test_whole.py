@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from slimbert.errors import InputError
 from slimbert.model import extract, load_model, save_model
 from slimbert.model.encoder import EncoderConfig
-from slimbert.model.heads import MaskedLmConfig, SequenceConfig
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import Model
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
@@ -147,7 +147,8 @@ def test_what_cannot_be_kept_is_said(model: Model, subnet: Subnet, message: str)
 
 
 @pytest.mark.parametrize(
-    "head", [None, MaskedLmConfig(), MaskedLmConfig(tied=False), SequenceConfig(labels=("a", "b"))]
+    "head",
+    [None, MaskedLmConfig(), MaskedLmConfig(tied=False), ReplacedTokenConfig(), SequenceConfig(labels=("a", "b"))],
 )
 def test_a_cut_model_is_rebuilt_by_its_own_folder(head: Any, batch: Batch, tmp_path: Any):
     """Law 2: strict loading, equal output, difference 0."""

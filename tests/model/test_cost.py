@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from slimbert.model.cost import cost
-from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
+from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
@@ -20,8 +20,10 @@ from toys import DIM, VOCAB, encoder_of, model_of, toy_encoder
 B, S, K = 2, 12, 3
 NARROW, DENSE = from_pattern("1{sf}:1{sf}", dim=64, head_dim=16), from_pattern("2{sf}", dim=64, head_dim=16)
 
+HEADS = [None, MaskedLmConfig(), ReplacedTokenConfig(), SequenceConfig(labels=("a", "b")), EmbedConfig()]
 
-@pytest.mark.parametrize("head", [None, MaskedLmConfig(), SequenceConfig(labels=("a", "b")), EmbedConfig()])
+
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("encoder", [toy_encoder(), NARROW, DENSE], ids=["toy", "narrow", "dense"])
 @pytest.mark.parametrize("keep", [None, K])
 def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):

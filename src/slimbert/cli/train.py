@@ -110,7 +110,7 @@ def pretrain(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Pretrain a masked language model by a recipe.
+    """Pretrain an encoder by a recipe: masked words, or replaced tokens.
 
     After any interruption, the same command with --resume goes on.
     """

@@ -13,7 +13,15 @@ from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
 from ..model.folder import model_type, read_description
-from ..model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig, SpanConfig, TokenConfig, pooled
+from ..model.heads import (
+    EmbedConfig,
+    MaskedLmConfig,
+    ReplacedTokenConfig,
+    SequenceConfig,
+    SpanConfig,
+    TokenConfig,
+    pooled,
+)
 from ..state import State
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
@@ -113,8 +121,11 @@ class Predictor:
 
     def fill(self, text: str, *, top: int = 5) -> list[list[Filled]]:
         """The most probable tokens for every mask in `text`, one list per mask."""
-        if not isinstance(self.model.config.head, MaskedLmConfig):
-            raise InputError("model", "it has no masked-LM head", "use a pretrained run")
+        head = self.model.config.head
+        if not isinstance(head, MaskedLmConfig):
+            detects = isinstance(head, ReplacedTokenConfig)
+            remedy = "use the generator/ of its run" if detects else "use a pretrained run"
+            raise InputError("model", "it has no masked-LM head", remedy)
         mask = self.tokenizer.special.mask
         ids = self.tokenizer.encode([text], self.task.max_len)[0]
         places = np.flatnonzero(ids == mask)

@@ -13,12 +13,10 @@ from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted, RunError
-from ..model import save_model
 from ..train import checkpoints
 from ..train.engine import check_compile, choose_core, device_of, engine, is_first_process
-from ..train.evaluate import masked_lm_loss
+from ..train.evaluate import validate
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, read_recipe, seconds
@@ -26,7 +24,9 @@ from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
-from .resolve import Source, begun, open_source, resolve
+from .objective import leave, objective_of
+from .resolve import begun, resolve
+from .source import Source, open_source
 
 FIRST_SHARE = 1e-3  # of a budget in time: what the rate of the first update is taken at
 
@@ -55,11 +55,11 @@ def pretrain(
     device: str | None = None,
     quiet: bool = False,
 ) -> Pretrained:
-    """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
+    """Train a model by the recipe's objective on a folder that `prepare` wrote; it stands in `out` at the end.
 
-    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its
-    masked-LM head if it has one, stand instead of the recipe's. Raises InputError on what does not fit, RunError at a
-    loss that is not finite, Interrupted after a signal, with a checkpoint written.
+    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its head if
+    the objective trains one of that kind, stand instead of the recipe's. Raises InputError on what does not fit,
+    RunError at a loss that is not finite, Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     if seed is not None:
@@ -93,9 +93,9 @@ class _Run:
         self.main = self.accelerator.is_main_process
         if settings.compile:
             check_compile(self.accelerator.device.type)
-        model = begun(recipe, source)
-        choose_core(model, settings.core, device=device_of(device), length=shards.seq_len)
-        self.objective = MaskedLm(model).to(self.accelerator.device)
+        made = objective_of(recipe, begun(recipe, source), continued=source is not None)
+        choose_core(made, settings.core, device=device_of(device), length=shards.seq_len)
+        self.objective = made.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, recipe.optim)
         self.feed = Feed(recipe, shards, self.accelerator)
         there = "validation" in shards.manifest["splits"]
@@ -174,7 +174,9 @@ class _Run:
         recipe = dump(self.recipe)
         train = {name: recipe["train"][name] for name in ("batch_size", "accumulate", "seed")}
         data = {"sha256": self.shards.sha256, **recipe["data"]}
-        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        found = {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        plain = recipe["objective"] == {"kind": "masked_lm"}  # what checkpoints without this entry are of
+        return found if plain else found | {"objective": recipe["objective"]}
 
     def _write_head(self) -> None:
         self.folder.write_environment()
@@ -206,10 +208,11 @@ class _Run:
         if step.n == 1:
             self.ahead = step.seconds
         if self.main:
-            row = {"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds}
+            losses = {"loss": step.loss, **(step.parts if len(step.parts) > 1 else {})}
+            row = {"step": step.n, **losses, "tokens": step.tokens, "seconds": step.seconds}
             self.folder.append({**row, "lr": step.lr, "norm": step.norm})
             speed = (step.tokens - start.tokens) / max(step.seconds - start.seconds, 1e-9)
-            progress.update(step.n, loss=step.loss, tokens_per_second=speed)
+            progress.update(step.n, **losses, tokens_per_second=speed)
         settings = self.recipe.train
         better = step.n % settings.evaluate_every == 0 and self._validate(step)
         if better or step.n % settings.checkpoint_every == 0:
@@ -220,11 +223,11 @@ class _Run:
         if self.validation is None:
             return False
         batches = self.feed.validation(self.validation)
-        self.val_loss = masked_lm_loss(self.objective, batches, autocast=self.accelerator.autocast())
+        scores = validate(self.objective, batches, autocast=self.accelerator.autocast())
+        self.val_loss = scores["val_loss"]
         self.validated = step.n
         if self.main:
-            row = {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
-            self.folder.append(row)
+            self.folder.append({"step": step.n, **scores, "tokens": step.tokens, "seconds": step.seconds})
         better = math.isfinite(self.val_loss) and (self.lowest is None or self.val_loss < self.lowest)
         self.lowest = self.val_loss if better else self.lowest
         return better
@@ -251,7 +254,7 @@ class _Run:
         self._heed(stop, step)
         result = Pretrained(str(self.folder.path), step.n, step.tokens, step.seconds, step.loss, self.val_loss)
         if self.main:
-            save_model(self.objective.model, self.folder.path)
+            leave(self.objective, self.folder.path, TextTokenizer.load(self.shards.tokenizer_folder))
             self.folder.plot()
             self.folder.write_json("result.json", result._asdict())
             write_card(self.folder.path, result._asdict(), recipe=dump(self.recipe))
