@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import cross_entropy, gelu, pad
 from torch.testing import assert_close
 
 from groupbert_reference import Size, answers, fabricated, folder_of, states
@@ -16,7 +16,8 @@ from slimbert.hf import convert
 from slimbert.hf.convert.tensors import scatter
 from slimbert.model import EncoderConfig, Model
 from slimbert.model.cost import cost
-from slimbert.model.model import ModelConfig, fill, skeleton
+from slimbert.model.heads import MaskedLmConfig
+from slimbert.model.model import ModelConfig, fill, fresh, skeleton
 from slimbert.model.presets import from_pattern, groupbert_base
 from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.linear import GroupedLinear
@@ -193,6 +194,23 @@ def test_a_grouped_product_and_its_gradients(bias: bool):
         assert_close(ours, theirs, **CLOSE)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert grouped(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_it_learns(pattern: str, batch: Batch):
+    """Three texts by heart; no parameter is left without a gradient."""
+    model = fresh(ModelConfig(encoder=toy(pattern), head=MaskedLmConfig()), 0).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        logits = model(batch.ids, mask=batch.mask, select=batch.select)
+        loss = cross_entropy(logits.flatten(0, 1), pick(batch.ids, batch.select).flatten())
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+    assert losses[-1] < losses[0] / 2
 
 
 @pytest.mark.parametrize("pattern", ["2{cgsg}:1{cgsg}", "1{cgsg},1{cs}:1{gg}"])
