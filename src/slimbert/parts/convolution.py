@@ -127,13 +127,13 @@ def convolve_documents(y: Tensor, conv: nn.Conv1d, segments: Tensor) -> Tensor:
     """
     b, s, _ = y.shape
     kernel, groups = conv.kernel_size[0], conv.groups
-    near = together(segments, kernel).unsqueeze(3)  # [B, S, kernel, 1]
+    near = together(segments, kernel).unsqueeze(3).to(y.dtype)  # [B, S, kernel, 1]
     padded = functional.pad(y, (0, 0, kernel // 2, kernel // 2))
     rows = padded.reshape(-1, groups, y.shape[2] // groups).transpose(0, 1)  # [G, B * (S + kernel - 1), group], a view
     taps = conv.weight.unflatten(0, (groups, -1)).permute(3, 0, 2, 1)  # [kernel, G, group in, group out]
     z = torch.zeros((), dtype=y.dtype, device=y.device)
     for j, tap in enumerate(taps.unbind()):
         product = torch.bmm(rows, tap).unflatten(1, (b, -1))[:, :, j : j + s]  # [G, B, S, group]
-        z = z + product.masked_fill(~near[:, :, j], 0.0)
+        z = torch.addcmul(z, product, near[:, :, j])
     z = z.permute(1, 2, 0, 3).flatten(2)
     return z if conv.bias is None else z + conv.bias.to(z.dtype)
