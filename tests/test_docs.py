@@ -16,7 +16,7 @@ import yaml
 from slimbert.config import KINDS, load
 from slimbert.jobs.settings import Settings
 from slimbert.model.encoder import EncoderConfig
-from slimbert.model.model import ModelConfig, SpecialTokens
+from slimbert.model.model import ModelConfig, SpecialTokens, skeleton
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import Recipe
 from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
@@ -30,6 +30,7 @@ SNIPPETS = [
 TECHNIQUES = ("mixer", "step", "norm", "embedding", "position")  # roles whose kinds have a page
 SETTING_ROW = re.compile(r"^\| `([\w.]+)` \| [`*](.+?)[`*] \| .+ \|$", re.MULTILINE)
 PRESET_ROW = re.compile(r"^\| `(bert_\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
+GROUPBERT_ROW = re.compile(r"^\| `(groupbert_\w+)` \| (\d+) \| (\d+) \| ([\d,]+) \|$", re.MULTILINE)
 
 
 def test_site_builds(tmp_path: Path):
@@ -100,6 +101,15 @@ def test_preset_table_is_true():
     for name, *sizes in rows:
         encoder = PRESETS[name]()
         assert [len(encoder.layers), encoder.dim, encoder.layers[0].mix[0].heads] == [int(s) for s in sizes], name
+
+
+def test_groupbert_table_is_true():
+    rows = GROUPBERT_ROW.findall((DOCS / "parts" / "convolution.md").read_text())
+    assert [name for name, *_ in rows] == [name for name in PRESETS if name.startswith("groupbert_")]
+    for name, *sizes in rows:
+        encoder = PRESETS[name]()
+        parameters = sum(p.numel() for p in skeleton(ModelConfig(encoder=encoder)).parameters())
+        assert [len(encoder.layers), encoder.dim, parameters] == [int(s.replace(",", "")) for s in sizes], name
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

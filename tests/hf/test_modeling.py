@@ -56,7 +56,8 @@ MIXED = load(  # raw parameters and buffers, pre-norm, a narrowing
         ],
     },
 )
-ENCODERS = {"plain": PLAIN, "factorised": FACTORISED, "mixed": MIXED}
+GROUPED = presets.from_pattern("1{cgsg}:1{cgsg}", dim=32, head_dim=16, vocab=VOCAB, max_len=32)
+ENCODERS = {"plain": PLAIN, "factorised": FACTORISED, "mixed": MIXED, "grouped": GROUPED}
 SEQUENCE = SequenceConfig(labels=("bad", "good"))
 
 

@@ -12,6 +12,7 @@ from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfi
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import use_core
 from slimbert.parts.embedding import AbsoluteConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
@@ -56,6 +57,8 @@ def of_mixer(mixer: Any) -> int:
         (MlpConfig(hidden=48, groups=2, up_groups=4), DIM * 48 * 3 // 4),
         (GluConfig(hidden=48), 3 * DIM * 48),
         (GluConfig(hidden=48, groups=4), DIM * 48 * 9 // 4),
+        (ConvolutionConfig(), 3 * DIM**2 + 7 * 16 * DIM),
+        (ConvolutionConfig(kernel=5, group=1, glu=False), 2 * DIM**2 + 5 * DIM),
     ],
 )
 def test_docstrings_count_right(mixer: Any, per_token: int):

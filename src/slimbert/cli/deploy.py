@@ -95,7 +95,7 @@ def convert(
 ) -> None:
     """Read a model of transformers, or write one.
 
-    The layouts are BERT, RoBERTa, DistilBERT and ELECTRA; the tokenizer comes along.
+    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, GroupBERT; the tokenizer comes along.
     """
     from ..jobs.models import convert as job
 

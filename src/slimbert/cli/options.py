@@ -17,12 +17,13 @@ class Target(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """The model classes of transformers whose folders are read and written."""
+    """The model types whose folders are read and written: transformers' own, and GroupBERT."""
 
     bert = "bert"
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    groupbert = "groupbert"
 
 
 def use_threads(count: int | None) -> int | None:

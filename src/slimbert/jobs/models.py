@@ -18,7 +18,7 @@ from ..train.recipe import read_recipe
 from .source import open_model
 
 SUFFIXES = (".yaml", ".yml", ".json")  # of files that describe a model
-SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len")  # what a pattern takes before it is expanded
+SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len", "wiring")  # what a pattern takes before it is expanded
 PATHS = {"dim": "encoder.dim", "vocab": "encoder.embedding.vocab", "max_len": "encoder.embedding.max_len"}
 
 
@@ -82,7 +82,7 @@ def convert(
     said = layouts.write(model, out, layout)
     if pieces is not None:
         pieces.save(out)
-    return _made(model, out, pieces, (*notes, f"written in the layout {said}"))
+    return _made(model, out, pieces, (*notes, f"written in the layout {said}{layouts.LAYOUTS[said].remark}"))
 
 
 def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:

@@ -22,8 +22,11 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, self.groups, self.weight.shape[1]).transpose(0, 1)  # [G, rows, inputs/G], a view
-        y = torch.bmm(rows, self.weight).transpose(0, 1).reshape(*x.shape[:-1], -1)
-        return y if self.bias is None else y + self.bias
+        if self.bias is None:
+            y = torch.bmm(rows, self.weight)
+        else:  # as one product with the bias: under autocast, too, y has the type of the product
+            y = torch.baddbmm(self.bias.view(self.groups, 1, -1), rows, self.weight)
+        return y.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}, shape={tuple(self.weight.shape)}"

@@ -1,4 +1,5 @@
-"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA.
+"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA;
+and in GroupBERT's, which builds on transformers.
 
 Rules are data (one file per layout), read in both directions. A sequence head, a masked-LM head, or else BERT's pooler
 (which waits for classes) comes along; what has no place in our model is dropped, and the notes say so.
@@ -19,14 +20,17 @@ from ...model.folder import read_config
 from .bert import BERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
-from .layout import Layout, encoder_of, same, shape_of
+from .groupbert import GROUPBERT
+from .layout import Layout, same
 from .roberta import ROBERTA
 from .source import folder_of, tensors_of
 from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
 
 __all__ = ["LAYOUTS", "read", "write"]
 
-LAYOUTS: Mapping[str, Layout] = {layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA)}
+LAYOUTS: Mapping[str, Layout] = {
+    layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA, GROUPBERT)
+}
 SUFFIX = {None: "Model", "pooler": "Model", "masked_lm": "ForMaskedLM", "sequence": "ForSequenceClassification"}
 
 
@@ -55,12 +59,12 @@ def read(
     one_table = tied(layout, tensors, said=config.get("tie_word_embeddings") is not False)
     head = layout.head(kind, shape, config, labels=labels, tied=one_table)
     special = _special(tokenizer, layout.pad(config, place))
-    ours = ModelConfig(encoder=encoder_of(shape), head=head, special=special)
+    ours = ModelConfig(encoder=layout.build(shape), head=head, special=special)
     model = skeleton(ours)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     values, notes = gather(layout, tensors, wanted, kind, folder / "model.safetensors")
     model.load_state_dict(values, strict=True, assign=True)
-    return model.eval(), tokenizer, notes
+    return model.eval(), tokenizer, (*layout.notes(config), *notes)
 
 
 def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
@@ -94,7 +98,7 @@ def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str,
 
 def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     """config.json of that layout, and under "head" the kind of head; it is read again to see that nothing is lost."""
-    kind, shape = getattr(config.head, "kind", None), shape_of(config.encoder)
+    kind, shape = getattr(config.head, "kind", None), layout.measure(config.encoder)
     remedy = f"the layout {layout.model_type} cannot say it; try another one, or keep the slimbert folder"
     alone = "write the encoder alone with --encoder-only"
     if kind not in SUFFIX or (kind and kind not in layout.heads):
@@ -114,7 +118,7 @@ def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
     said = layout.shape(out, "config.json")
-    same(config.encoder, encoder_of(said), "config.encoder", remedy)
+    same(config.encoder, layout.build(said), "config.encoder", remedy)
     if kind == "sequence":
         alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act}, or {alone}"
     same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", alone)

@@ -1,13 +1,16 @@
 """How another library lays out the models that we have too: tables of names, read in both directions.
 
 A name of ours stands beside one of theirs, or several that ours joins along the first dimension (queries, keys and
-values of one fused product); `{}` is the number of the layer. Their config fields stand beside those of a `Shape`.
+values of one fused product); `{}` is the number of the layer. Where a tensor of theirs has another form than ours, a
+`Turn` stands beside it. Their config fields stand beside those of a `Shape`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from ...config import HeadConfig, dump
 from ...errors import InputError
@@ -22,6 +25,7 @@ from ...parts.norm import LayerNormConfig
 from ...parts.residual import LayerConfig
 
 Names = dict[str, str | tuple[str, ...]]  # ours -> theirs
+LAYER = re.compile(r"layers\.(\d+)\.")
 TABLE = "encoder.embedding.token.weight"
 # theirs -> ours; gelu_new, gelu_fast and gelu_pytorch_tanh are one function
 ACTS: Mapping[str, Activation] = {
@@ -54,6 +58,16 @@ class Shape(NamedTuple):
     dropout: float
     attention_dropout: float
     init_std: float
+    groups: int = 1  # of the feed-forward contraction
+    kernel: int = 0  # rows that a convolution reads; 0: there is none
+    group: int = 1  # channels of a group of the convolution
+
+
+class Turn(NamedTuple):
+    """A reversible change of form between a tensor of theirs and ours."""
+
+    ours: Callable[[Tensor, Sequence[int]], Tensor]  # of theirs, and the shape that ours has
+    theirs: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +88,26 @@ class Layout:
     sequence_act: Activation = "tanh"
     classifier_dropout: str = "classifier_dropout"
     copies: Mapping[str, str] = field(default_factory=dict)  # a name of theirs that repeats another
+    turns: Mapping[str, Turn] = field(default_factory=dict)  # ours -> how theirs becomes it
+    meant: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # key of theirs -> (a known slip, what is meant)
+    remark: str = ""  # what one must know of a folder written so
+    build: Callable[[Shape], EncoderConfig] = field(default=lambda shape: encoder_of(shape))
+    measure: Callable[[EncoderConfig], Shape] = field(default=lambda config: shape_of(config))
 
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
-        number = re.search(r"layers\.(\d+)\.", name)
-        pattern = re.sub(r"layers\.\d+\.", "layers.{}.", name, count=1)
-        found = (self.names | self.heads.get(kind or "", {}))[pattern]
+        number = LAYER.search(name)
+        found = (self.names | self.heads.get(kind or "", {}))[LAYER.sub("layers.{}.", name, count=1)]
         return tuple(n.format(number[1] if number else "") for n in ((found,) if isinstance(found, str) else found))
+
+    def turn(self, name: str) -> Turn | None:
+        """How the tensor of theirs becomes our tensor `name`; None: it has our form."""
+        return self.turns.get(LAYER.sub("layers.{}.", name, count=1))
+
+    def notes(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Where their config is not believed."""
+        slips = [(key, *slip) for key, slip in self.meant.items() if config.get(key) == slip[0]]
+        return tuple(f"{key} {said} of config.json is read as {meant}, as trained" for key, said, meant in slips)
 
     def shape(self, config: Mapping[str, Any], place: object) -> Shape:
         """The Shape that their config says. Raises InputError with the key that is missing or makes no sense."""
@@ -93,6 +120,7 @@ class Layout:
                 raise InputError(
                     f"{place}: {key}", f"{config[key]!r} is another network", f"only {usual!r} is converted"
                 )
+        config = {**config, **{key: meant for key, (slip, meant) in self.meant.items() if config.get(key) == slip}}
         values = dict(self.fixed)
         for ours, theirs in self.fields.items():
             values[ours] = self._number(config, theirs, place, type(self.published[theirs]))
@@ -173,16 +201,23 @@ def shape_of(config: EncoderConfig) -> Shape:
 
     Raises InputError, with the path of what differs, where it is not an encoder of these layouts.
     """
-    place, embedding, first = "config.encoder", config.embedding, config.layers[0]
-    attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
+    attention, mlp = (*getattr(config.layers[0], "mix", ()), None, None)[:2]
+    shape = read_off(config, attention, mlp, order="attention and then an mlp")
+    same(config, encoder_of(shape), "config.encoder", WHY)
+    return shape
+
+
+def read_off(config: EncoderConfig, attention: Any, mlp: Any, *, order: str) -> Shape:
+    """The Shape that the embedding and two mixers of the first layer say; `order`: what a layer has to be made of."""
+    place, embedding = "config.encoder", config.embedding
     for number, step in enumerate(config.layers):
         if isinstance(step, NarrowConfig):
             raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
     if not isinstance(embedding, AbsoluteConfig):
         raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
     if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
-        raise InputError(f"{place}.layers[0].mix", "not attention and then an mlp", WHY)
-    shape = Shape(
+        raise InputError(f"{place}.layers[0].mix", f"not {order}", WHY)
+    return Shape(
         dim=config.dim,
         layers=len(config.layers),
         heads=attention.heads,
@@ -198,8 +233,6 @@ def shape_of(config: EncoderConfig) -> Shape:
         attention_dropout=attention.dropout,
         init_std=config.init_std,
     )
-    same(config, encoder_of(shape), place, WHY)
-    return shape
 
 
 KEEP = "keep the slimbert folder, `import slimbert.hf` reads it"
