@@ -17,12 +17,14 @@ class Target(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """The model classes of transformers whose folders are read and written."""
+    """The model classes whose folders are read and written: transformers', and NarrowBERT's two."""
 
     bert = "bert"
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    narrow_bert = "narrow_bert"
+    narrowbert = "narrowbert"
 
 
 def use_threads(count: int | None) -> int | None:
