@@ -60,7 +60,8 @@ def batch(tokenizer: TextTokenizer, *masked: tuple[int, ...]) -> tuple[Tensor, T
     ids = torch.full((2, length), tokenizer.special.pad)
     for i, (row, places) in enumerate(zip(rows, masked, strict=True)):
         ids[i, : len(row)] = row
-        ids[i, list(places)] = tokenizer.special.mask
+        for place in places:
+            ids[i, place] = tokenizer.special.mask
     return ids, torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
 
 
