@@ -161,7 +161,8 @@ def test_a_cut_model_is_rebuilt_by_its_own_folder(head: Any, batch: Batch, tmp_p
         again = load_model(save_model(model, tmp_path / str(id(model))))
         assert again.config == model.config
         assert not again.training
-        kwargs = {"mask": batch.mask, "select": batch.select}
+        first = isinstance(head, SequenceConfig)  # it reads row 0 and no other
+        kwargs = {"mask": batch.mask, "select": torch.zeros_like(batch.select) if first else batch.select}
         assert_close(again(batch.ids, **kwargs), model(batch.ids, **kwargs), rtol=0, atol=0)
 
 

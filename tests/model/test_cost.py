@@ -1,6 +1,7 @@
 """The cost of parts: sums of what torch counts for the whole model, and the closed forms of the docstrings."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from slimbert.model.cost import cost
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import from_pattern
+from slimbert.parts import absorbed
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import use_core
@@ -76,12 +78,17 @@ def test_embeddings_and_heads_count_as_they_say():
     assert cost(labels, batch=B, length=S)[-1].macs == B * (64 * 64 + 64 * 3)
 
 
-def test_narrowing_saves_what_the_formula_says():
+@pytest.mark.parametrize("price", [1.0, math.inf], ids=["absorbed", "projected"])
+def test_narrowing_saves_what_the_formula_says(price: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(absorbed, "PRICE", price)
     wide, narrow = (cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep) for keep in (None, K))
     by_name = {p.name: p.macs for p in narrow}
-    width = 64
+    width, heads = 64, 4
+    keys_and_values = 2 * S * width**2 + 2 * K * S * width  # and the two products of the attention
+    if price == 1:
+        keys_and_values = 2 * K * width**2 + 2 * K * S * heads * width
     assert by_name["layers.2.1"] == B * K * 8 * width**2
-    assert by_name["layers.2.0"] == B * (K * 2 * width**2 + S * 2 * width**2 + 2 * K * S * width)
+    assert by_name["layers.2.0"] == B * (2 * K * width**2 + keys_and_values)
     assert {p.name: p.macs for p in wide}["layers.2.1"] == B * S * 8 * width**2
     assert by_name["layers.1"] == 0
 

@@ -8,6 +8,7 @@ import torch
 from slimbert.config import load
 from slimbert.errors import InputError
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.heads import MaskedLmConfig
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import PRESETS, from_pattern, is_pattern
 from slimbert.parts.attention import AttentionConfig
@@ -38,9 +39,21 @@ SIZES = {
     "groupbert_large": (24, 1024, 513_425_408),
     "groupbert_lite": (12, 768, 117_086_208),
 }
+# NarrowBERT has BERT's parameters, one by one.
+NARROW = {"narrowbert_base": "2{sf}:10{sf}", "narrowbert_context_first_base": "2{sf},10{s}:10{f}"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(("name", "pattern"), NARROW.items())
+def test_narrow_presets_are_bert_base_in_another_order(name: str, pattern: str):
+    encoder = PRESETS[name]()
+    encoder.check()
+    assert encoder == from_pattern(pattern, dim=768) == load(EncoderConfig, {"preset": name})
+    assert parameters(encoder) == SIZES["bert_base"][2]
+    whole = skeleton(ModelConfig(encoder=encoder, head=MaskedLmConfig()))
+    assert sum(p.numel() for p in whole.parameters()) == 109_514_298  # of transformers' BertForMaskedLM
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("bert_")])
 def test_presets_have_their_published_size(name: str):
     layers, dim, count = SIZES[name]
     encoder = PRESETS[name]()

@@ -17,13 +17,15 @@ class Target(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """The model types whose folders are read and written: transformers' own, and GroupBERT."""
+    """The layouts that are read and written: transformers' own, GroupBERT's, and NarrowBERT's two."""
 
     bert = "bert"
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
     groupbert = "groupbert"
+    narrow_bert = "narrow_bert"
+    narrowbert = "narrowbert"
 
 
 def use_threads(count: int | None) -> int | None:

@@ -113,6 +113,8 @@ class Predictor:
         out = np.empty((len(ids), self.model.config.encoder.dim), dtype=np.float32)
         for index, batch in self.batches(ids, types):
             options = {name: batch[name] for name in ("mask", "types") if name in batch}
+            if pool == "cls":
+                options["select"] = torch.zeros_like(batch["input_ids"][:, :1])
             with torch.inference_mode():
                 state = self.model.encoder(batch["input_ids"], **options).state
                 vectors = pooled(state, pool)

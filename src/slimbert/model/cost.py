@@ -38,6 +38,7 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     """
     model = skeleton(config)
     use_core(model, "explicit")
+    model.encoder.joins = False  # each layer counts its own products; together they are as many
     parts = list(_parts(model))
     meter = _Meter(model)
     for name, _, part in parts:

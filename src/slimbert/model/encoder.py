@@ -11,6 +11,8 @@ from ..config import Count, EmbeddingConfig, NonNegative, NormConfig, StepConfig
 from ..errors import InputError
 from ..parts.initial import initialise_all
 from ..parts.narrow import NarrowConfig, narrowed
+from ..parts.projected import Reads, projected
+from ..parts.residual import Layer, Residual
 from ..state import Encoded, State
 
 
@@ -73,8 +75,10 @@ class EncoderConfig:
 class Encoder(nn.Module):
     """Token ids [B, S] -> State with x [B, S, dim], or [B, K, dim] where the caller wants the rows at `select` [B, K].
 
-    Wanted rows cost least where a Narrow stands in the layers. Without one they still spare the end of the last layer:
-    after the last token mixer nothing reads other rows, so only the wanted ones are computed; exactly the same answer.
+    Wanted rows cost least where a Narrow stands in the layers. Where nothing reads a memory they also spare the end of
+    the last mixing layer: after the last token mixer nothing reads other rows, so only the wanted ones are computed;
+    exactly the same answer. `joins`: whether keys and values that several layers compute of one memory are one product;
+    it says how the network runs, not what it is.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -83,7 +87,10 @@ class Encoder(nn.Module):
         self.embedding = config.embedding.build(config.dim)
         self.layers = nn.ModuleList(step.build(config.dim) for step in config.layers)
         self.norm = None if config.final_norm is None else config.final_norm.build(config.dim)
-        self.narrows = any(isinstance(step, NarrowConfig) for step in config.layers)
+        found = [i for i, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
+        self.narrow = found[0] if found else None  # the place of the Narrow
+        self.remembers = any(isinstance(step, NarrowConfig) and step.memory for step in config.layers)
+        self.joins = True
         self.last = config.last_token_mixer()
         if not self.embedding.token.weight.is_meta:
             self.reset_parameters()
@@ -104,14 +111,43 @@ class Encoder(nn.Module):
         x = self.embedding(ids, types, segments)
         state = State(x, mask, select=select, segments=segments)
         seen: list[Tensor] = []
-        early = select is not None and not self.narrows and not trace
+        early = select is not None and not self.remembers and not trace
+        ahead: dict[int, dict[int, tuple[Tensor, ...]]] = {}
         for i, step in enumerate(self.layers):
-            state = step(state, narrow_at=self.last[1]) if early and i == self.last[0] else step(state)
+            if early and i == self.last[0]:
+                state = step(state, narrow_at=self.last[1])
+            elif i in ahead:
+                state = step(state, projected=ahead[i])
+            else:
+                state = step(state)
+            if i == self.narrow and self.joins and state.memory is not None:
+                ahead = self._projected(state.memory, state.x.shape[1])
             if trace:
                 seen.append(state.x)
         if select is not None and state.index is None:
             state = narrowed(state, memory=False)
         return Encoded(state if self.norm is None else state._replace(x=self.norm(state.x)), tuple(seen))
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a Narrow stands in the layers."""
+        return self.narrow is not None
+
+    def _projected(self, memory: Tensor, rows: int) -> dict[int, dict[int, tuple[Tensor, ...]]]:
+        """By layer and residual: what it reads of the memory, in one product for all; empty where fewer than two do."""
+        asked: list[tuple[int, int, Reads]] = []
+        for i, step in enumerate(self.layers):
+            if isinstance(step, Layer) and self.narrow is not None and i > self.narrow:
+                for j, residual in enumerate(step):
+                    reads = residual.reads(rows, memory.shape[1]) if isinstance(residual, Residual) else None
+                    if reads is not None:
+                        asked.append((i, j, reads))
+        found: dict[int, dict[int, tuple[Tensor, ...]]] = {}
+        if len(asked) > 1:
+            maps = projected(memory, [reads for _, _, reads in asked])
+            for (i, j, _), own in zip(asked, maps, strict=True):
+                found[i] = {**found.get(i, {}), j: own}
+        return found
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

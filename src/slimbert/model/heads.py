@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import NormConfig, Share, kind
+from ..config import HeadConfig, NormConfig, Share, kind
 from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.dropout import Dropout
@@ -225,6 +225,11 @@ class Pooler(nn.Module):
 
     def forward(self, state: State, table: Tensor) -> Tensor:
         return self.act(self.dense(pooled(state, "cls")))
+
+
+def reads_first_row(head: HeadConfig | None) -> bool:
+    """Whether a head reads no row but the first of each text."""
+    return isinstance(head, PoolerConfig) or getattr(head, "pool", None) == "cls"
 
 
 def pooled(state: State, pool: Pool) -> Tensor:

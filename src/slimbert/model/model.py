@@ -12,6 +12,9 @@ from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
 from ..state import State
 from .encoder import EncoderConfig
+from .kept import check_select
+
+BERT_VOCAB = 30522  # pieces of bert-base-uncased
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,11 @@ class SpecialTokens:
     cls: int | None = 101
     sep: int | None = 102
     mask: int | None = 103
+
+
+def usual_special(vocab: int) -> SpecialTokens | None:
+    """BERT's ids, where a vocabulary that nobody described has the size of BERT's; else nothing is known."""
+    return SpecialTokens() if vocab == BERT_VOCAB else None
 
 
 @kind("model", role="model")
@@ -64,6 +72,9 @@ class Model(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> Tensor:
+        """As `Encoder.forward`. Raises InputError where `select` cannot be (see kept.check_select)."""
+        if select is not None:
+            check_select(select, ids.shape[1], self.config.head)
         encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select)
         return encoded.state.x if self.head is None else self.answer(encoded.state)
 

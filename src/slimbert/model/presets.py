@@ -77,6 +77,18 @@ def bert_deep_small() -> EncoderConfig:
     return bert(layers=12, dim=256)
 
 
+@preset
+def narrowbert_base() -> EncoderConfig:
+    """NarrowBERT with sparse queries, 2 of 12 layers wide: Li et al. 2023, arXiv:2301.04761; their code's default."""
+    return from_pattern("2{sf}:10{sf}", dim=768)
+
+
+@preset
+def narrowbert_context_first_base() -> EncoderConfig:
+    """NarrowBERT, context first: Li et al. 2023, arXiv:2301.04761; that 2 layers stay whole is our choice."""
+    return from_pattern("2{sf},10{s}:10{f}", dim=768)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What a pattern needs to know to make its mixers."""

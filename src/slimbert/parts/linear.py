@@ -44,9 +44,12 @@ class Fused(nn.Linear):
         last = len(self.sizes) if last is None else last
         if last - first == len(self.sizes):
             return torch.split(self(x), list(self.sizes), dim=-1)
+        return torch.split(functional.linear(x, *self.part(first, last)), list(self.sizes[first:last]), dim=-1)
+
+    def part(self, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of maps first..last (exclusive), views."""
         start, stop = sum(self.sizes[:first]), sum(self.sizes[:last])
-        bias = None if self.bias is None else self.bias[start:stop]
-        return torch.split(functional.linear(x, self.weight[start:stop], bias), list(self.sizes[first:last]), dim=-1)
+        return self.weight[start:stop], None if self.bias is None else self.bias[start:stop]
 
 
 def linear(inputs: int, outputs: int, *, groups: int = 1, bias: bool = True) -> nn.Linear | GroupedLinear:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ..model.heads import EmbedConfig, PoolerConfig, SequenceConfig
+from ..model.heads import reads_first_row
 from ..model.model import Model
 from ..state import Encoded, State
 from .objectives import INPUTS, Batch, Encode, Loss, Objective, with_auxiliary
@@ -100,9 +100,7 @@ def _gathered(
 
 def with_first_row(model: Model, batch: Batch) -> Batch:
     """The batch with the first row wanted where the head reads no other."""
-    head = model.config.head
-    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig | EmbedConfig) and head.pool == "cls")
-    if not first or "select" in batch:
+    if not reads_first_row(model.config.head) or "select" in batch:
         return batch
     return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...config import HeadConfig, dump
+from ...config import HeadConfig, StepConfig, dump
 from ...errors import InputError
 from ...model import EncoderConfig
 from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
@@ -27,6 +27,7 @@ from ...parts.residual import LayerConfig
 Names = dict[str, str | tuple[str, ...]]  # ours -> theirs
 LAYER = re.compile(r"layers\.(\d+)\.")
 TABLE = "encoder.embedding.token.weight"
+FULL = re.compile(r"^encoder\.layer\.")
 # theirs -> ours; gelu_new, gelu_fast and gelu_pytorch_tanh are one function
 ACTS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -61,6 +62,7 @@ class Shape(NamedTuple):
     groups: int = 1  # of the feed-forward contraction
     kernel: int = 0  # rows that a convolution reads; 0: there is none
     group: int = 1  # channels of a group of the convolution
+    full: int | None = None  # layers before a narrowing; None: there is none
 
 
 class Turn(NamedTuple):
@@ -74,7 +76,7 @@ class Turn(NamedTuple):
 class Layout:
     """One architecture of transformers: its names, the names of its config, and what it does not let you choose."""
 
-    model_type: str
+    model_type: str  # in config.json
     class_name: str  # BertModel, BertForMaskedLM, ... begin with it
     prefix: str  # of the encoder's tensors where there is a head
     body: tuple[str, ...]  # first parts of the encoder's names
@@ -94,11 +96,27 @@ class Layout:
     build: Callable[[Shape], EncoderConfig] = field(default=lambda shape: encoder_of(shape))
     measure: Callable[[EncoderConfig], Shape] = field(default=lambda config: shape_of(config))
 
+    key: str = ""  # what we call it, where another layout has the same model_type
+    full: int | None = None  # of one model: layers before its narrowing; those behind it have a list of their own
+
+    @property
+    def name(self) -> str:
+        return self.key or self.model_type
+
+    @property
+    def narrows(self) -> bool:
+        """Whether its models narrow; all of them do, or none."""
+        return "full" in self.fields
+
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
         number = LAYER.search(name)
         found = (self.names | self.heads.get(kind or "", {}))[LAYER.sub("layers.{}.", name, count=1)]
-        return tuple(n.format(number[1] if number else "") for n in ((found,) if isinstance(found, str) else found))
+        texts = (found,) if isinstance(found, str) else found
+        layer = int(number[1]) if number else 0
+        if self.full is not None and layer > self.full:  # ours at `full` is the narrowing itself
+            texts, layer = tuple(FULL.sub("encoder_narrow.layer.", text) for text in texts), layer - self.full - 1
+        return tuple(text.format(layer) for text in texts)
 
     def turn(self, name: str) -> Turn | None:
         """How the tensor of theirs becomes our tensor `name`; None: it has our form."""
@@ -123,7 +141,8 @@ class Layout:
         config = {**config, **{key: meant for key, (slip, meant) in self.meant.items() if config.get(key) == slip}}
         values = dict(self.fixed)
         for ours, theirs in self.fields.items():
-            values[ours] = self._number(config, theirs, place, type(self.published[theirs]))
+            least = 0 if ours == "full" else 1
+            values[ours] = self._number(config, theirs, place, type(self.published[theirs]), least=least)
         act = str(values["act"])
         if act not in ACTS:
             raise InputError(f"{place}: {self.fields['act']}", f"{act!r} is not known", f"known: {', '.join(ACTS)}")
@@ -133,6 +152,9 @@ class Layout:
         if shape.dim % shape.heads:
             problem = f"{shape.heads} heads do not divide the width {shape.dim}"
             raise InputError(f"{place}: {self.fields['heads']}", problem, "mend config.json")
+        if shape.full is not None and shape.full > shape.layers:
+            problem = f"{shape.full} of {shape.layers} layers"
+            raise InputError(f"{place}: {self.fields['full']}", problem, "mend config.json")
         if shape.rows <= shape.offset:
             raise InputError(f"{place}: {self.fields['rows']}", f"{shape.rows} rows, {shape.offset} unused", "mend it")
         return shape
@@ -177,7 +199,7 @@ class Layout:
 
 
 def encoder_of(shape: Shape) -> EncoderConfig:
-    """The encoder of a Shape: post-norm layers of attention and feed-forward."""
+    """The encoder of a Shape: post-norm layers of attention and feed-forward, with or without a narrowing."""
     norm = LayerNormConfig(eps=shape.eps)
     attention = AttentionConfig(heads=shape.heads, head_dim=shape.dim // shape.heads, dropout=shape.attention_dropout)
     layer = LayerConfig(
@@ -192,7 +214,9 @@ def encoder_of(shape: Shape) -> EncoderConfig:
         dropout=shape.dropout,
         norm=norm,
     )
-    layers = (layer,) * shape.layers
+    layers: tuple[StepConfig, ...] = (layer,) * shape.layers
+    if shape.full is not None:
+        layers = (*layers[: shape.full], NarrowConfig(memory=shape.full < shape.layers), *layers[shape.full :])
     return EncoderConfig(dim=shape.dim, embedding=embedding, layers=layers, init_std=shape.init_std)
 
 
@@ -201,7 +225,8 @@ def shape_of(config: EncoderConfig) -> Shape:
 
     Raises InputError, with the path of what differs, where it is not an encoder of these layouts.
     """
-    attention, mlp = (*getattr(config.layers[0], "mix", ()), None, None)[:2]
+    first = next((step for step in config.layers if not isinstance(step, NarrowConfig)), None)
+    attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
     shape = read_off(config, attention, mlp, order="attention and then an mlp")
     same(config, encoder_of(shape), "config.encoder", WHY)
     return shape
@@ -210,16 +235,14 @@ def shape_of(config: EncoderConfig) -> Shape:
 def read_off(config: EncoderConfig, attention: Any, mlp: Any, *, order: str) -> Shape:
     """The Shape that the embedding and two mixers of the first layer say; `order`: what a layer has to be made of."""
     place, embedding = "config.encoder", config.embedding
-    for number, step in enumerate(config.layers):
-        if isinstance(step, NarrowConfig):
-            raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
+    narrows = [number for number, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
     if not isinstance(embedding, AbsoluteConfig):
         raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
     if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
         raise InputError(f"{place}.layers[0].mix", f"not {order}", WHY)
     return Shape(
         dim=config.dim,
-        layers=len(config.layers),
+        layers=len(config.layers) - len(narrows),
         heads=attention.heads,
         hidden=mlp.hidden,
         act=mlp.act,
@@ -232,6 +255,7 @@ def read_off(config: EncoderConfig, attention: Any, mlp: Any, *, order: str) -> 
         dropout=embedding.dropout,
         attention_dropout=attention.dropout,
         init_std=config.init_std,
+        full=narrows[0] if narrows else None,
     )
 
 
