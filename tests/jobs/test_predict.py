@@ -135,7 +135,7 @@ def test_filled_masks_are_the_most_probable_tokens(data: Path, pattern: str):
     with torch.inference_mode():
         state = model.model.encoder(ids, select=places if ":" in pattern else None).state
         rows = state.x if ":" in pattern else state.x[:, places[0]]
-        expected = model.model.answer(state._replace(x=rows))[0].softmax(-1)
+        expected = model.model.answer(Encoded(state._replace(x=rows)))[0].softmax(-1)
     for one, scores in zip(filled, expected, strict=True):
         assert [answer.score for answer in one] == pytest.approx(scores.topk(3).values.tolist(), abs=1e-5)
         assert one[0].token == model.tokenizer.decode([int(scores.argmax())])

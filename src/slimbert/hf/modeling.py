@@ -20,8 +20,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
+from ..model.encoder import Trace
 from ..model.folder import PROBLEMS
 from ..model.heads import Answer, MaskedLm, MaskedLmConfig, PoolerConfig, SequenceConfig
+from ..model.model import answer
 from ..parts.core import Core, Explicit, use_core
 from ..parts.initial import initialise
 from ..state import Encoded
@@ -121,19 +123,24 @@ class SlimbertPreTrainedModel(PreTrainedModel):
         trace = self.config.output_hidden_states if trace is None else trace
         maps = self.config.output_attentions if maps is None else maps
         embedded: list[Tensor] = []
+        reads = getattr(self.head, "trace", None) is not None
         with contextlib.ExitStack() as stack:
             if trace:
                 hook = self.encoder.embedding.register_forward_hook(lambda module, given, x: embedded.append(x))
                 stack.callback(hook.remove)
             if maps:
                 stack.enter_context(_keeping_maps(self.encoder))
-            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, trace=bool(trace))
-        fields = {"hidden_states": (*embedded, *encoded.trace[:-1], encoded.state.x)} if trace else {}
+            kept: Trace | None = "states" if trace or reads else None
+            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, trace=kept)
+        between = (state.x for state in encoded.trace[:-1])
+        fields = {"hidden_states": (*embedded, *between, encoded.state.x)} if trace else {}
+        if reads:
+            encoded = encoded._replace(trace=tuple(self.encoder.read(state) for state in encoded.trace))
         return encoded, fields | ({"attentions": encoded.state.maps} if maps else {})
 
     def answer(self, encoded: Encoded) -> Tensor:
         """What the head says of the states."""
-        return self.head(encoded.state, self.encoder.embedding.token.weight)
+        return answer(self.encoder, self.head, encoded)
 
     def packed(self, output: Any, return_dict: bool | None) -> Any:
         """The output, as a tuple where asked."""

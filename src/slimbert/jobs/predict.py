@@ -14,7 +14,6 @@ from ..errors import InputError
 from ..model import Model
 from ..model.folder import model_type, read_description
 from ..model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig, SpanConfig, TokenConfig, pooled
-from ..state import State
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
 from .labelled import answered
@@ -127,8 +126,7 @@ class Predictor:
         with torch.inference_mode():
             rows = torch.from_numpy(ids).long()[None].to(self.device)
             select = torch.from_numpy(places)[None].to(self.device)
-            state: State = self.model.encoder(rows, select=select).state
-            best = torch.softmax(self.model.answer(state)[0], dim=-1).topk(top)
+            best = torch.softmax(self.model(rows, select=select)[0], dim=-1).topk(top)
         return [
             [Filled(self.tokenizer.decode([int(i)]), float(p)) for i, p in zip(tokens, scores, strict=True)]
             for tokens, scores in zip(best.indices, best.values, strict=True)

@@ -10,8 +10,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
-from ..state import State
-from .encoder import EncoderConfig
+from ..state import Encoded
+from .encoder import EncoderConfig, Trace
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class ModelConfig:
             validate(self.head, "config.head")
             if hasattr(self.head, "check"):
                 self.head.check("config.head")
+            if hasattr(self.head, "fits"):
+                self.head.fits(self.encoder, "config.head")
         return Model(self)
 
 
@@ -64,13 +66,17 @@ class Model(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> Tensor:
-        encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select)
-        return encoded.state.x if self.head is None else self.answer(encoded.state)
+        encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select, trace=self.trace)
+        return encoded.state.x if self.head is None else self.answer(encoded)
 
-    def answer(self, state: State) -> Tensor:
-        """What the head says of a state."""
-        assert self.head is not None, "a model without a head gives states, not answers"
-        return self.head(state, self.encoder.embedding.token.weight)
+    @property
+    def trace(self) -> Trace | None:
+        """What the head reads of the layers below the last: what `encoder` must be called with."""
+        return getattr(self.head, "trace", None)
+
+    def answer(self, encoded: Encoded) -> Tensor:
+        """What the head says of what the encoder gave."""
+        return answer(self.encoder, self.head, encoded)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -80,6 +86,14 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.encoder.embedding.token.weight.device
+
+
+def answer(encoder: nn.Module, head: nn.Module | None, encoded: Encoded) -> Tensor:
+    """What a head says: of the last state, or of the whole trace where it reads that."""
+    assert head is not None, "a model without a head gives states, not answers"
+    if getattr(head, "trace", None):
+        return head(encoded.trace)
+    return head(encoded.state, encoder.embedding.token.weight)  # type: ignore[union-attr]
 
 
 def fresh(config: ModelConfig, seed: int) -> Model:

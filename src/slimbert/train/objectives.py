@@ -5,7 +5,7 @@ another one (gated, cut, traced) and wrappers nest in any order; nothing ever re
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class Objective(nn.Module):
 
     def encode(self, params: Params, batch: Batch) -> Encoded:
         """The states of a batch. The module itself is called unless a wrapper changed parameters: the hot path."""
-        options = {name: batch[name] for name in INPUTS if name in batch}
+        options = inputs_of(self.model, batch)
         encoder = self.model.encoder
         if params is None:
             return encoder(batch["input_ids"], **options)
@@ -74,12 +74,17 @@ class MaskedLm(Objective):
         first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
         wanted = torch.cat((first, positions), dim=1) if narrows else positions
         encoded = encode(None, {**batch, "select": wanted})
-        state = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
-        logits = self.model.answer(state).flatten(0, 1)
+        rows = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
+        logits = self.model.answer(encoded._replace(state=rows)).flatten(0, 1)
         losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
         total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
         mean = (losses * weights.flatten()).sum() / total
         return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
+
+
+def inputs_of(model: Model, batch: Batch) -> dict[str, Any]:
+    """What the encoder is called with beside the ids: what the batch has of it, and the trace that the head reads."""
+    return {name: batch[name] for name in INPUTS if name in batch} | {"trace": model.trace}
 
 
 def with_auxiliary(loss: Loss, encoded: Encoded) -> Loss:
