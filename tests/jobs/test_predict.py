@@ -17,6 +17,7 @@ from slimbert.jobs.predict import Predictor
 from slimbert.jobs.tasks import Description
 from slimbert.model import ModelConfig, fresh, presets
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
+from slimbert.state import Encoded
 
 LABELS = ("bad", "good", "so-so")
 PATTERNS = ["2{sf}", "1{sf}:1{sf}", "1{sf}:1{f}"]

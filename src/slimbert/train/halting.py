@@ -41,7 +41,7 @@ class HaltingConfig:
 
 
 class Halting(Supervised):
-    """A Supervised objective over a head that has a trace. `progress` in the batch: the share of the run that is done."""
+    """Supervised, over a head that has a trace. `progress` in the batch: the share of the run that is over."""
 
     def __init__(self, model: Model, judge: Judge, config: HaltingConfig = HaltingConfig()) -> None:
         super().__init__(model, judge)
