@@ -44,10 +44,10 @@ class Mixed(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What an encoder gives: its last state, and on request the tokens after each layer."""
+    """What an encoder gives: its last state, and on request those of its trace points."""
 
     state: State
-    trace: tuple[Tensor, ...] = ()
+    trace: tuple[State, ...] = ()
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:

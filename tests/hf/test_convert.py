@@ -303,9 +303,9 @@ def test_minilm():
     mask = ids != 0
     theirs = transformers.BertModel.from_pretrained(minilm(), attn_implementation="eager").eval()
     with torch.no_grad():
-        state = ours.encoder(ids, mask=mask).state
-        assert_close(state.x[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
-        assert_close(ours.answer(state), theirs(ids, mask.long()).pooler_output, **CLOSE)
+        encoded = ours.encoder(ids, mask=mask)
+        assert_close(encoded.state.x[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
+        assert_close(ours.answer(encoded), theirs(ids, mask.long()).pooler_output, **CLOSE)
 
 
 def refused(folder: Path | str) -> str:

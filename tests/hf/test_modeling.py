@@ -217,12 +217,12 @@ def test_losses_states_and_maps(tmp_path: Path):
     with torch.no_grad():
         out = model(ids, mask.long(), labels=labels, output_hidden_states=True, output_attentions=True)
         logits = ours(ids, mask=mask)
-        trace = ours.encoder(ids, mask=mask, trace=True).trace
+        trace = ours.encoder(ids, mask=mask, trace="states").trace
         plain = model(ids, mask.long(), labels=labels, return_dict=False)
     kept = labels != -100
     assert_close(out.loss, torch.nn.functional.cross_entropy(logits[kept], labels[kept]))
     assert len(out.hidden_states) == 3
-    assert_close(out.hidden_states[1:], trace)
+    assert_close(out.hidden_states[1:], tuple(state.x for state in trace))
     assert [tuple(a.shape) for a in out.attentions] == [(3, 2, 9, 9)] * 2
     assert_close(out.attentions[0].sum(-1), torch.ones(3, 2, 9))
     assert isinstance(plain, tuple)

@@ -20,9 +20,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
+from ..model.encoder import Trace
 from ..model.folder import PROBLEMS
 from ..model.heads import Answer, MaskedLm, PoolerConfig, SequenceConfig
 from ..model.kept import traced
+from ..model.model import answer
 from ..parts.core import Core, Explicit, use_core
 from ..parts.initial import initialise
 from ..state import Encoded
@@ -139,13 +141,17 @@ class SlimbertPreTrainedModel(PreTrainedModel):
             if maps:
                 stack.enter_context(_keeping_maps(self.encoder))
             wanted = None if trace or maps else select
-            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, select=wanted, trace=bool(trace))
-        fields = {"hidden_states": (*embedded, *encoded.trace[:-1], encoded.state.x)} if trace else {}
+            kept: Trace | None = "states" if trace else getattr(self.head, "trace", None)
+            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, select=wanted, trace=kept)
+        fields: dict[str, tuple[Tensor, ...]] = {}
+        if trace:
+            fields["hidden_states"] = (*embedded, *(state.x for state in encoded.trace[:-1]), encoded.state.x)
+            encoded = encoded._replace(trace=tuple(self.encoder.read(state) for state in encoded.trace))
         return encoded, fields | ({"attentions": encoded.state.maps} if maps else {})
 
     def answer(self, encoded: Encoded) -> Tensor:
         """What the head says of the states."""
-        return self.head(encoded.state, self.encoder.embedding.token.weight)
+        return answer(self.encoder, self.head, encoded)
 
     def packed(self, output: Any, return_dict: bool | None) -> Any:
         """The output, as a tuple where asked."""

@@ -22,7 +22,6 @@ from ..model.heads import (
     TokenConfig,
     pooled,
 )
-from ..state import State
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
 from .labelled import answered
@@ -140,8 +139,7 @@ class Predictor:
         with torch.inference_mode():
             rows = torch.from_numpy(ids).long()[None].to(self.device)
             select = torch.from_numpy(places)[None].to(self.device)
-            state: State = self.model.encoder(rows, select=select).state
-            best = torch.softmax(self.model.answer(state)[0], dim=-1).topk(top)
+            best = torch.softmax(self.model(rows, select=select)[0], dim=-1).topk(top)
         return [
             [Filled(self.tokenizer.decode([int(i)]), float(p)) for i, p in zip(tokens, scores, strict=True)]
             for tokens, scores in zip(best.indices, best.values, strict=True)

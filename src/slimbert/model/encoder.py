@@ -1,7 +1,7 @@
 """The encoder: embed, fold the steps over the state, norm."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from ..parts.narrow import NarrowConfig, narrowed
 from ..parts.projected import Reads, projected
 from ..parts.residual import Layer, Residual
 from ..state import Encoded, State
+
+Trace = Literal["states", "rows"]
 
 
 @kind("encoder", role="encoder")
@@ -46,6 +48,16 @@ class EncoderConfig:
         ]
         return found[-1] if found else (-1, -1)
 
+    def points(self) -> int:
+        """Trace points: after each layer, and after each mixer of what follows a narrowing without memory."""
+        count, split = 0, False
+        for layer in self.layers:
+            if isinstance(layer, NarrowConfig):
+                split = not layer.memory
+            else:
+                count += len(getattr(layer, "mix", ())) if split else 1
+        return count
+
     def check(self, path: str = "config.encoder") -> None:
         """What must fit across parts. Raises InputError with the path."""
         validate(self, path)
@@ -70,6 +82,9 @@ class EncoderConfig:
                         "reads other positions after a narrowing without memory",
                         f"set layers[{i}].memory: true",
                     )
+
+
+Block = Callable[[State], State]
 
 
 class Encoder(nn.Module):
@@ -103,18 +118,63 @@ class Encoder(nn.Module):
         types: Tensor | None = None,
         segments: Tensor | None = None,
         select: Tensor | None = None,
-        trace: bool = False,
+        trace: Trace | None = None,
     ) -> Encoded:
         """mask [B, S] True where real (None: everywhere); types [B, S]; segments [B, S] document numbers of packed
-        rows; select [B, K] places of the rows that are wanted (None: all); trace: also give x after every layer, where
-        all rows are computed unless a Narrow stands before it."""
-        x = self.embedding(ids, types, segments)
-        state = State(x, mask, select=select, segments=segments)
-        seen: list[Tensor] = []
-        early = select is not None and not self.remembers and not trace
+        rows; select [B, K] places of the rows that are wanted (None: all); trace: also give, for every trace point,
+        the state there with all its rows (states), or what a head would read if the encoder ended there (rows)."""
+        state = self.begin(ids, mask=mask, types=types, segments=segments, select=select)
+        early = select is not None and trace != "states"
+        if trace is None:
+            return Encoded(self.read(self._through(state, early=early)))
+        seen: list[State] = []
+        for block in self.blocks(early=early):
+            state = block(state)
+            seen.append(self.read(state) if trace == "rows" else state)
+        return Encoded(seen[-1] if trace == "rows" else self.read(state), tuple(seen))
+
+    def begin(
+        self,
+        ids: Tensor,
+        *,
+        mask: Tensor | None = None,
+        types: Tensor | None = None,
+        segments: Tensor | None = None,
+        select: Tensor | None = None,
+    ) -> State:
+        """The state before the first layer."""
+        return State(self.embedding(ids, types, segments), mask, select=select, segments=segments)
+
+    def blocks(self, *, early: bool = False) -> "list[Block]":
+        """What stands between two trace points, in order; a Narrow belongs to what follows it.
+
+        early: compute the rows that are wanted alone from the last token mixer on, where no memory is kept before.
+        """
+        out: list[Block] = []
+        ahead: tuple[Block, ...] = ()
+        split = False
+        for i, (config, step) in enumerate(zip(self.config.layers, self.layers, strict=True)):
+            if isinstance(config, NarrowConfig):
+                ahead, split = (*ahead, step), not config.memory
+                continue
+            here = early and not self.remembers and i == self.last[0]
+            made = partial(step, narrow_at=self.last[1]) if here else step
+            for one in step if split else (made,):  # type: ignore[union-attr]
+                out.append(partial(_in_order, (*ahead, one)) if ahead else one)
+                ahead = ()
+        return [*out, *ahead]
+
+    def read(self, state: State) -> State:
+        """What a head reads of a state between two layers: the rows that are wanted, after the final norm."""
+        if state.select is not None and state.index is None:
+            state = narrowed(state, memory=False)
+        return state if self.norm is None else state._replace(x=self.norm(state.x))
+
+    def _through(self, state: State, *, early: bool) -> State:
+        """The state after all layers."""
         ahead: dict[int, dict[int, tuple[Tensor, ...]]] = {}
         for i, step in enumerate(self.layers):
-            if early and i == self.last[0]:
+            if early and not self.remembers and i == self.last[0]:
                 state = step(state, narrow_at=self.last[1])
             elif i in ahead:
                 state = step(state, projected=ahead[i])
@@ -122,11 +182,7 @@ class Encoder(nn.Module):
                 state = step(state)
             if i == self.narrow and self.joins and state.memory is not None:
                 ahead = self._projected(state.memory, state.x.shape[1])
-            if trace:
-                seen.append(state.x)
-        if select is not None and state.index is None:
-            state = narrowed(state, memory=False)
-        return Encoded(state if self.norm is None else state._replace(x=self.norm(state.x)), tuple(seen))
+        return state
 
     @property
     def narrows(self) -> bool:
@@ -153,3 +209,9 @@ class Encoder(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Fresh weights, everywhere."""
         initialise_all(self, self.config.init_std, generator)
+
+
+def _in_order(blocks: tuple[Block, ...], state: State) -> State:
+    for block in blocks:
+        state = block(state)
+    return state

@@ -49,7 +49,7 @@ class Objective(nn.Module):
 
     def encode(self, params: Params, batch: Batch) -> Encoded:
         """The states of a batch. The module itself is called unless a wrapper changed parameters: the hot path."""
-        options = {name: batch[name] for name in INPUTS if name in batch}
+        options = inputs_of(self.model, batch)
         encoder = self.model.encoder
         if params is None:
             return encoder(batch["input_ids"], **options)
@@ -94,8 +94,8 @@ class MaskedLm(Objective):
         first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
         wanted = torch.cat((first, positions), dim=1) if narrows else positions
         encoded = encode(None, {**batch, "select": wanted})
-        state = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
-        mean = of_chosen(self.model.answer(state), batch)
+        rows = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
+        mean = of_chosen(self.model.answer(encoded._replace(state=rows)), batch)
         return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
 
 
@@ -105,6 +105,11 @@ def of_chosen(logits: Tensor, batch: Batch) -> Tensor:
     losses = functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten(), reduction="none")
     total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
     return (losses * weights.flatten()).sum() / total
+
+
+def inputs_of(model: Model, batch: Batch) -> dict[str, Any]:
+    """What the encoder is called with beside the ids: what the batch has of it, and the trace that the head reads."""
+    return {name: batch[name] for name in INPUTS if name in batch} | {"trace": model.trace}
 
 
 def with_auxiliary(loss: Loss, encoded: Encoded, *, of: str = "") -> Loss:

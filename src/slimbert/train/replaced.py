@@ -104,7 +104,7 @@ class ReplacedTokens(Objective):
         ids, replaced = rewritten(batch, guesses)
         others = {name: value for name, value in batch.items() if name != "select"}  # every row answers
         encoded = encode(None, {**others, "input_ids": ids})
-        scores = self.model.answer(encoded.state).squeeze(-1).float()
+        scores = self.model.answer(encoded).squeeze(-1).float()
         real = batch["mask"] if "mask" in batch else torch.ones_like(replaced)
         each = functional.binary_cross_entropy_with_logits(scores, replaced.float(), reduction="none")
         rtd = (each * real).sum() / (batch["real_total"] if "real_total" in batch else real.sum())
@@ -116,7 +116,7 @@ class ReplacedTokens(Objective):
         """The generator's logits [B, P, V] at `positions`, and its states, of these rows alone."""
         options = {name: batch[name] for name in ("mask", "types", "segments") if name in batch}
         encoded = self.generator.encoder(batch["input_ids"], select=batch["positions"], **options)
-        return self.generator.answer(encoded.state), encoded
+        return self.generator.answer(encoded), encoded
 
     def beside(self) -> dict[str, Model]:
         return {GENERATOR: self.generator}
