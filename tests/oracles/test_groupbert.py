@@ -67,7 +67,7 @@ def test_it_is_the_reference(size: Size, batch: Batch, tmp_path: Path):
     expected = states(theirs, size, batch.ids, mask=batch.mask, types=types)
     encoded = ours.encoder(batch.ids, mask=batch.mask, types=types)
     assert_close(encoded.state.x[batch.mask], expected[batch.mask], **DOUBLE)
-    logits, wanted = ours.answer(encoded.state)[batch.mask], answers(theirs, expected)[batch.mask]
+    logits, wanted = ours.answer(encoded)[batch.mask], answers(theirs, expected)[batch.mask]
     assert_close(logits, wanted, **DOUBLE)
 
     for answer in (logits, wanted):

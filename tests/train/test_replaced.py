@@ -262,7 +262,7 @@ def test_a_narrow_generator_is_the_wide_one_with_frozen_memory_gathered(padded: 
     assert encoded.state.x.shape == (ROWS, 3, 8)
     state = made.generator.encoder(batch["input_ids"], mask=batch.get("mask")).state
     assert state.x.shape == (ROWS, SEQ, 8)
-    everywhere = made.generator.answer(state._replace(x=pick(state.x, batch["positions"])))
+    everywhere = made.generator.answer(Encoded(state._replace(x=pick(state.x, batch["positions"]))))
     assert_close(guesses, everywhere, **CLOSE)
     narrow, seen = made.read(made.encode, batch)
     monkeypatch.setattr(made, "guess", lambda _: (everywhere, encoded))

@@ -1,6 +1,7 @@
 """The encoder: embed, fold the steps over the state, norm."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import torch

@@ -5,7 +5,7 @@ another one (gated, cut, traced) and wrappers nest in any order; nothing ever re
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
