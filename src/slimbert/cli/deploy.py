@@ -17,6 +17,9 @@ def predict(
     texts: o.Texts = None,
     file: o.File = None,
     text_column: o.TextColumns = None,
+    depth: o.Depth = None,
+    max_depth: o.MaxDepth = None,
+    budget_macs: o.BudgetMacs = None,
     device: o.Device = None,
     threads: o.Threads = None,
     json: o.JsonLines = True,
@@ -28,8 +31,9 @@ def predict(
     """
     from ..jobs.answers import predictions
 
+    deep = {"depth": depth, "max_depth": max_depth, "budget_macs": budget_macs}
     with output.json_lines() as write:
-        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device):
+        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, **deep):
             write(some)
 
 

@@ -96,6 +96,15 @@ FewShot = Annotated[
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=2, metavar="N", help="Train N times and say how sure the score is.")
 ]
+Depth = Annotated[
+    str | None,
+    typer.Option("--depth", metavar="RULE", help="Of a run that can stop early: safe, full, kappa=0.5..."),
+]
+MaxDepth = Annotated[int | None, typer.Option("--max-depth", min=1, metavar="K", help="Units that may run at most.")]
+BudgetMacs = Annotated[
+    int | None, typer.Option("--budget-macs", min=1, metavar="N", help="Multiply-adds that a text may cost.")
+]
+DepthCurve = Annotated[bool, typer.Option("--depth-curve", help="Instead: score against cost at several depths.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be given many times."),

@@ -1,20 +1,16 @@
-"""Adaptive depth as a job: heads that can stop early, runs that do, calibration, curves of score against cost."""
+"""Adaptive depth as a job: heads that can stop early, runs that do; calibration and curves stand in files beside."""
 
-from .calibrate import Calibrated, calibrate
-from .choose import Depth, chosen_depth
-from .curve import Curve, Point, depth_curve
-from .head import adaptive_head
+from .choose import Depth, can_stop, chosen_depth
+from .head import adaptive_head, warm_start, without_windows
 from .run import Ran, run_adaptively
 
 __all__ = [
-    "Calibrated",
-    "Curve",
     "Depth",
-    "Point",
     "Ran",
     "adaptive_head",
-    "calibrate",
+    "can_stop",
     "chosen_depth",
-    "depth_curve",
     "run_adaptively",
+    "warm_start",
+    "without_windows",
 ]

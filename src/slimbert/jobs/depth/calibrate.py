@@ -70,6 +70,17 @@ def calibrate(
     return found
 
 
+def share_of(text: str) -> float:
+    """`1%` or `0.01` as a number. Raises InputError on anything else."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise InputError("--disagree", f"{text!r} is not a share", "give 1% or 0.01")
+    return value
+
+
 def rows_needed(disagree: float, confidence: float) -> int:
     """The fewest rows with which a bound can be met at all: with none of them differing."""
     return math.ceil(math.log(1 - confidence) / math.log(1 - disagree))

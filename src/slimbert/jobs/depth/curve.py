@@ -1,15 +1,20 @@
 """Score against cost: one run at several depths, with multiply-adds, milliseconds, and how deep texts went."""
 
 import io
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...atomic import write_atomically
 from ...data.tasks import Split
+from ...errors import InputError
 from ...model.exits import DactConfig
-from ..predict import Predictor
-from .choose import chosen_depth
+from ..evaluate import labelled_rows
+from ..predict import Predictor, load
+from .choose import can_stop, chosen_depth
 from .run import Ran, run_adaptively
 
 HALTING = ("full", "safe", *(f"kappa={kappa}" for kappa in (0.5, 0.25, 0.12, 0.06, 0.03, 0.015)))
@@ -36,6 +41,23 @@ class Curve(NamedTuple):
     metric: str
     rows: int
     points: tuple[Point, ...]
+
+
+def curve_of(run: str | Path, data: str | Path, *, device: str | None = None, **rows: Any) -> Curve:
+    """The curve of a run on labelled data, written into it as depth_curve.json and depth_curve.png.
+
+    rows: split, text_columns, label_column, as in `evaluate`. Raises InputError where the run cannot stop early.
+    """
+    predictor = load(run, device=device)
+    if not can_stop(predictor.model):
+        remedy = "train one that does: --set halting.method=dact"
+        raise InputError(run, "its head answers after the last layer only", remedy)
+    made = depth_curve(predictor, labelled_rows(predictor, run, data, **rows))
+    points = [point._asdict() for point in made.points]
+    text = json.dumps({**made._asdict(), "points": points}, indent=1) + "\n"
+    write_atomically(Path(run) / "depth_curve.json", text.encode())
+    write_atomically(Path(run) / "depth_curve.png", draw(made))
+    return made
 
 
 def words_for(predictor: Predictor) -> tuple[str, ...]:
