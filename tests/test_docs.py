@@ -18,9 +18,10 @@ from slimbert.jobs.settings import Settings
 from slimbert.methods.earlybird import TicketRecipe
 from slimbert.methods.tickets import HeadsConfig, NeuronsConfig
 from slimbert.model.encoder import EncoderConfig
-from slimbert.model.model import ModelConfig, SpecialTokens
+from slimbert.model.model import ModelConfig, SpecialTokens, skeleton
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import Recipe
+from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODELS = re.findall(r"```yaml\n(model:.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
@@ -31,6 +32,7 @@ SNIPPETS = [
 TECHNIQUES = ("mixer", "step", "norm", "embedding", "position")  # roles whose kinds have a page
 SETTING_ROW = re.compile(r"^\| `([\w.]+)` \| [`*](.+?)[`*] \| .+ \|$", re.MULTILINE)
 PRESET_ROW = re.compile(r"^\| `(bert_\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
+GROUPBERT_ROW = re.compile(r"^\| `(groupbert_\w+)` \| (\d+) \| (\d+) \| ([\d,]+) \|$", re.MULTILINE)
 
 
 def test_site_builds(tmp_path: Path):
@@ -72,13 +74,19 @@ def settings() -> Iterator[tuple[str, Any]]:
     """(name, dataclass field) of every key of a recipe, of a model's parts, of a ticket and of fine-tuning."""
     sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
     sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
+    sections |= {"objective.": ReplacedTokensConfig, "objective.generator.": GeneratorConfig}
     sections |= {f"ticket.{f.name}.": type(f.default) for f in dataclasses.fields(TicketRecipe)}
     sections |= {"ticket.draw.heads.": HeadsConfig, "ticket.draw.neurons.": NeuronsConfig}
-    for kinds in (made for role, made in KINDS.items() if role != "model"):
+    for kinds in (made for role, made in KINDS.items() if role not in ("model", "objective")):
         sections |= {f"{name}.": made for name, made in kinds.items() if made.__module__.startswith("slimbert.")}
     for prefix, made in sections.items():
-        own = (field for field in dataclasses.fields(made) if type(field.default) not in (HeadsConfig, NeuronsConfig))
-        yield from ((prefix + field.name, field) for field in own)
+        fields = [f for f in dataclasses.fields(made) if not is_section(f.default)]
+        yield from ((prefix + field.name, field) for field in fields)
+
+
+def is_section(default: Any) -> bool:
+    """Whether it is a mapping of keys that have rows of their own."""
+    return dataclasses.is_dataclass(default) and not hasattr(default, "kind")
 
 
 def test_reference_names_every_setting_with_its_default():
@@ -97,6 +105,15 @@ def test_preset_table_is_true():
     for name, *sizes in rows:
         encoder = PRESETS[name]()
         assert [len(encoder.layers), encoder.dim, encoder.layers[0].mix[0].heads] == [int(s) for s in sizes], name
+
+
+def test_groupbert_table_is_true():
+    rows = GROUPBERT_ROW.findall((DOCS / "parts" / "convolution.md").read_text())
+    assert [name for name, *_ in rows] == [name for name in PRESETS if name.startswith("groupbert_")]
+    for name, *sizes in rows:
+        encoder = PRESETS[name]()
+        parameters = sum(p.numel() for p in skeleton(ModelConfig(encoder=encoder)).parameters())
+        assert [len(encoder.layers), encoder.dim, parameters] == [int(s.replace(",", "")) for s in sizes], name
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -18,6 +18,7 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.heads import SequenceConfig
 from slimbert.model.model import Model, ModelConfig, fresh
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import Core, Sdpa, additive
 from slimbert.parts.embedding import AbsoluteConfig, TokensConfig
 from slimbert.parts.linear import Fused
@@ -153,6 +154,11 @@ FORMS: dict[str, tuple[Any, ...]] = {
         MlpConfig(hidden=48, groups=2, up_groups=4, bias=False),
     ),
     "toy_mixed": (ToyMixedConfig(),),
+    "convolution": (
+        ConvolutionConfig(kernel=5, group=8),
+        ConvolutionConfig(kernel=3, group=DIM, glu=False, norm=RmsNormConfig(), init="fan_in"),
+        ConvolutionConfig(group=1, bias=False, conv_bias=False),
+    ),
     "layer": (LayerConfig(mix=(MlpConfig(hidden=48),)),),
     "sequence": (SequenceConfig(labels=("a", "b", "c")), SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)),
     "glu": (GluConfig(hidden=48), GluConfig(hidden=48, groups=4, bias=True, act="silu")),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .errors import InputError, Interrupted, RunError
     from .jobs.estimator import SlimbertClassifier
     from .jobs.finetune import finetune
+    from .jobs.pipeline import pipeline
     from .jobs.predict import load
     from .jobs.pretrain import pretrain
     from .model import presets
@@ -25,6 +26,7 @@ _HOMES = {
     "SlimbertClassifier": ".jobs.estimator",
     "finetune": ".jobs.finetune",
     "load": ".jobs.predict",
+    "pipeline": ".jobs.pipeline",
     "prepare": ".data.prepare",
     "pretrain": ".jobs.pretrain",
     "presets": ".model.presets",
@@ -38,6 +40,7 @@ __all__ = [
     "__version__",
     "finetune",
     "load",
+    "pipeline",
     "prepare",
     "presets",
     "pretrain",

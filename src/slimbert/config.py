@@ -57,6 +57,7 @@ NormConfig = Annotated[Buildable, Role("norm")]
 EmbeddingConfig = Annotated[Any, Role("embedding")]
 PositionConfig = Annotated[Any, Role("position")]
 HeadConfig = Annotated[Any, Role("head")]
+ObjectiveConfig = Annotated[Any, Role("objective")]
 
 KINDS: dict[str, dict[str, type]] = {}  # role -> kind -> class
 SUGAR: dict[str, Sugar] = {}  # key -> what a mapping with that key stands for

@@ -115,6 +115,28 @@ def test_evaluate_a_file_and_a_split(toy: Path, tmp_path: Path, slimbert: Slimbe
     assert "20 rows" in slimbert("evaluate", toy / "run", tmp_path).out
 
 
+def test_evaluate_says_what_was_trained_on(toy: Path, tmp_path: Path, slimbert: Slimbert):
+    known = slimbert("evaluate", toy / "run", toy / "reviews.csv", "--json").json["trained_on"]
+    assert 0 < known < 60
+    assert (
+        f"{known} of these texts are training texts of the run"
+        in slimbert("evaluate", toy / "run", toy / "reviews.csv").out
+    )
+    new = write_csv(tmp_path / "new.csv", ["text", "label"], [[f"some new phone {i}", "pos"] for i in range(5)])
+    assert "training texts" not in slimbert("evaluate", toy / "run", new).out
+
+
+def test_compare(toy: Path, slimbert: Slimbert):
+    words = ("compare", toy / "run", toy / "run", toy / "reviews.csv")
+    made = slimbert(*words, "--json").json
+    assert [one["metric"] for one in made["differences"]] == ["accuracy", "f1"] and made["difference"] == 0
+    shown = slimbert(*words).out
+    for word in ("1 minus 2", "+0.0000 to +0.0000", "F1", "accuracy: no difference is shown by these rows"):
+        assert word in shown
+    refused = slimbert("compare", toy / "run", toy / "pairs", toy / "reviews.csv")
+    assert refused.code == 2 and "fine-tuned for the same task" in refused.err
+
+
 def test_arriving_lines_are_answered_at_once():
     """Whatever has come through a pipe is answered before the next line comes."""
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimbert.data.readers import documents, table
+from slimbert.data.readers import documents
+from slimbert.data.table import table
 from slimbert.errors import InputError
 
 TEXTS = ["First one.\nSecond line.", "Zweites Dokument, äöü ✓", 'with "quotes", commas; and 漢字']

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slimbert.data import files
 from slimbert.data.tasks import KINDS, NAMED, load_split, load_task
 from slimbert.errors import InputError
 
@@ -158,3 +159,43 @@ def test_any_labels_give_a_task_or_one_clear_error(tmp_path: Path, kind: str | N
         assert error.remedy
     else:
         assert len(task.train) and len(task.validation)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(20)],
+        [{"text": f"t{i}", "labels": [["a"], ["b"]][i % 2]} for i in range(20)],
+        [{"text": f"Ada {i}", "entities": [[0, 3, "PER"]]} for i in range(20)],
+        [{"id": str(i), "question": "q", "context": f"c {i}", "answers": [{"text": "c"}]} for i in range(20)],
+        [{"query": f"q{i}", "passage": f"p{i}"} for i in range(20)],
+    ],
+    ids=["classes", "sets", "spans", "questions", "pairs"],
+)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, rows: list):
+    """Whatever is tried while the task is guessed."""
+    path = tmp_path / name
+    path.write_text(json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows)))
+    opened = []
+    real = files.opened
+    monkeypatch.setattr("slimbert.data.files.opened", lambda given: opened.append(given) or real(given))
+    load_task(path)
+    assert opened == [str(path)]
+
+
+def test_files_of_a_split_that_do_not_fit(tmp_path: Path):
+    write(tmp_path / "train-00000-of-00002.parquet", text=texts(10), label=[0, 1] * 5)
+    write(tmp_path / "train-00001-of-00002.parquet", text=texts(10), label=[["a"], ["b"]] * 5)
+    with pytest.raises(InputError, match=r"train-00001-of-00002.parquet: its columns do not fit those of .*00000"):
+        load_task(tmp_path)
+
+
+def test_ids_that_are_text_or_label_may_repeat(tmp_path: Path):
+    path = write(tmp_path / "a.parquet", text=texts(20), id=["a", "b"] * 10)
+    assert load_task(path, label_column="id").labels == ("a", "b")
+    path = write(tmp_path / "b.parquet", text=texts(20), label=["a", "b"] * 10, idx=[None, *range(18), 3])
+    with pytest.raises(InputError, match=r"row 20: the id 3 in column 'idx' stands at .*b.parquet:row 5, too"):
+        load_task(path)
+    with pytest.raises(InputError, match="the id 3"):
+        load_split(path, labels=("a", "b"), text_columns=("text",), label_column="label")

@@ -482,3 +482,15 @@ def test_any_rows_give_a_report(tmp_path: Path, rows: list[tuple], pair: bool, c
         assert all(row.text.isprintable() for rows in found.examples for row in rows)
     order = [("misleads", "warning", "note").index(found.severity) for found in made.findings]
     assert order == sorted(order) and made.misleads == (0 in order)
+
+
+def test_ids_that_stand_twice(tmp_path: Path):
+    rows: list[Row] = [{"id": f"r{i}", **row} for i, row in enumerate(clean())]
+    rows[7]["id"] = rows[150]["id"] = "r3"
+    rows[8]["id"] = rows[9]["id"] = None
+    found = only(check(write(tmp_path / "a.csv", rows)), "ids")
+    assert (found.severity, found.rows) == ("warning", 2)
+    assert places(found) == [["a.csv:row 4", "a.csv:row 8"], ["a.csv:row 4", "a.csv:row 151"]]
+    again = [{"id": f"r{i}", **row} for i, row in enumerate(clean(50, seed=1))]
+    splits = {"train": [{"id": f"r{i}", **row} for i, row in enumerate(clean())], "test": again}
+    assert check(folder(tmp_path / "b", **splits)).findings == ()  # every split counts from 0

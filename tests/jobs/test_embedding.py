@@ -59,7 +59,8 @@ def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options
     made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "min_updates=200", *options), **HERE)
     assert (made.kind, made.metric) == ("embedding", "mrr")
     assert made.test is not None
-    assert made.test["mrr"] > 0.6 > made.baselines["TF-IDF vectors"]["mrr"]
+    assert made.test["mrr"] > 0.6 > max(score["mrr"] for score in made.baselines.values())
+    assert list(made.baselines) == ["BM25", "TF-IDF vectors", "mean of static token embeddings"]
     run = load(tmp_path / "run")
     near, far = run.predict([(first[0], second[0]), (first[0], second[1])])
     assert near.similarity > far.similarity
@@ -81,6 +82,8 @@ def test_scored_pairs(encoder: Path, tmp_path: Path):
     )
     assert made.metric == "spearman"
     assert made.test is not None and made.test["spearman"] > 0.4
+    assert made.test["spearman_low"] < made.test["spearman"] < made.test["spearman_high"]
+    assert list(made.baselines) == ["TF-IDF vectors", "mean of static token embeddings"]
     assert len(made.labels) == 2
     assert evaluate(tmp_path / "run", data).metric == "spearman"
 
@@ -115,6 +118,16 @@ def test_a_query_with_several_passages_stands_on_one_side(tmp_path: Path):
     assert task.test is not None
     sides = [{row[0] for row in part.texts} for part in (task.train, task.validation, task.test)]
     assert sum(map(len, sides)) == len(set.union(*sides)) == len(set(first[:60]))
+
+
+def test_widths_beyond_the_vector_are_refused(encoder: Path, tmp_path: Path):
+    first, second = pairs(60)
+    data = write(tmp_path / "a.parquet", query=first, passage=second)
+    with pytest.raises(
+        InputError, match=r"--set widths: 65, the vectors of this encoder have 64 numbers; give widths up"
+    ):
+        finetune(encoder, data, out=tmp_path / "run", settings=("widths=[32,65]",), **HERE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_column_is_refused(encoder: Path, tmp_path: Path):

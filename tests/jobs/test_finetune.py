@@ -19,6 +19,7 @@ from slimbert.data.shards import Shards
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError, Interrupted, RunError
+from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.finetuned import Finetuned
 from slimbert.jobs.heading import with_head
@@ -164,6 +165,31 @@ def test_it_says_that_only_validation_is_labelled(encoder: Path, tmp_path: Path)
     made = finetune(encoder, folder, out=tmp_path / "run", settings=QUICK, **HERE)
     assert any("only validation is labelled besides train: it is the test here" in note for note in made.notes)
     assert made.test["rows"] == 20
+
+
+def test_the_last_progress_line_is_that_of_the_last_validation(
+    encoder: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    finetune(encoder, reviews, out=tmp_path / "run", settings=QUICK, **{**HERE, "quiet": False})
+    last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step 12/12")]
+    (look,) = [row for row in rows(tmp_path / "run") if "val_loss" in row and row["step"] == 12]
+    assert len(last) == 1
+    assert f"val loss {look['val_loss']:.4f}" in last[0] and f"accuracy {look['accuracy']:.4f}" in last[0]
+
+
+# whether data was trained on
+
+
+def test_rows_that_were_trained_on_are_counted(learnt: Finetuned, reviews: Path, tmp_path: Path):
+    task = load_task(reviews)
+    assert evaluate(learnt.run, reviews, device="cpu").trained_on == len(task.train)
+    assert evaluate(learnt.run, labelled(tmp_path / "new.csv", seed=9), device="cpu").trained_on == 0
+    run = Path(shutil.copytree(learnt.run, tmp_path / "run"))
+    (run / "trained_on.npy").write_bytes(b"no numbers")
+    with pytest.raises(InputError, match=r"trained_on.npy: cannot be read .*; remove it, or fine-tune again"):
+        evaluate(run, reviews, device="cpu")
+    (run / "trained_on.npy").unlink()
+    assert evaluate(run, reviews, device="cpu").trained_on is None
 
 
 # how long it trains

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import nn
 
 from jobs.small import corpus, differences, losses, recipe, rows, steps_saved
+from jobs.stopped import HERE, counted, crashed, stop_at
 from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError, Interrupted, RunError
@@ -28,7 +28,6 @@ from slimbert.train.environment import compile_problem
 from slimbert.train.run import RunFolder
 
 pytestmark = pytest.mark.usefixtures("no_picture")
-HERE = {"device": "cpu", "quiet": True}
 
 
 def feed_of(data: Path, *settings: str) -> Feed:
@@ -114,7 +113,7 @@ def test_the_run_folder_is_complete(data: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_the_last_checkpoints_and_the_best_are_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     values = iter([3.0, 1.0, 2.0, 2.5, 1.5])
-    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *_, **__: next(values))
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *_, **__: {"val_loss": next(values)})
     pretrain(recipe(steps=10, evaluate_every=2, checkpoint_every=2, keep=2), data=data, out=tmp_path, **HERE)
     assert steps_saved(tmp_path) == [4, 8, 10]
     assert checkpoints.best(tmp_path / "checkpoints").step == 4
@@ -125,7 +124,7 @@ def test_the_best_checkpoint_is_saved_where_it_was_measured(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     values = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *_, **__: next(values))
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *_, **__: {"val_loss": next(values)})
     pretrain(recipe(steps=8, evaluate_every=3, checkpoint_every=4, keep=1), data=data, out=tmp_path, **HERE)
     assert steps_saved(tmp_path) == [3, 8]
     assert checkpoints.best(tmp_path / "checkpoints").step == 3
@@ -240,29 +239,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 DROPPED = recipe(steps=12, dropout=0.1, checkpoint_every=3, evaluate_every=4, keep=3)
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
-    """Do something right after the row of `step` was written."""
-    real = RunFolder.append
-
-    def append(self: RunFolder, row: dict[str, Any]) -> None:
-        real(self, row)
-        if row["step"] == step and "loss" in row:
-            act()
-
-    monkeypatch.setattr(RunFolder, "append", append)
-
-
-def crash() -> None:
-    raise OSError("as if killed")
-
-
-def crashed(monkeypatch: pytest.MonkeyPatch, out: Path, plain: dict[str, Any], data: Path, step: int) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(patch, step, crash)
-        with pytest.raises(OSError, match="as if killed"):
-            pretrain(plain, data=data, out=out, **HERE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -386,7 +362,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     told = iter([float("nan"), 3.0, 4.0, 5.0])
-    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *args, **kwargs: next(told))
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *args, **kwargs: {"val_loss": next(told)})
     pretrain(recipe(steps=6, checkpoint_every=100, evaluate_every=2), data=data, out=tmp_path, **HERE)
     best = checkpoints.best(tmp_path / "checkpoints")
     assert best is not None
@@ -401,12 +377,12 @@ def test_resuming_leaves_what_is_not_a_run_alone(data: Path, tmp_path: Path):
 
 
 def test_a_signal_after_the_last_update_is_heeded(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def scored(*args: object, **kwargs: object) -> float:
+    def scored(*args: object, **kwargs: object) -> dict[str, float]:
         os.kill(os.getpid(), signal.SIGTERM)
-        return 1.0
+        return {"val_loss": 1.0}
 
     with monkeypatch.context() as patch:
-        patch.setattr("slimbert.jobs.pretrain.masked_lm_loss", scored)
+        patch.setattr("slimbert.jobs.pretrain.validate", scored)
         with pytest.raises(Interrupted, match="SIGTERM: at step 3"):
             pretrain(recipe(steps=3, evaluate_every=100), data=data, out=tmp_path, **HERE)
     assert not (tmp_path / "model.safetensors").exists()
@@ -480,18 +456,6 @@ def test_settings_that_the_source_decides(data: Path, whole: Path, tmp_path: Pat
 
 
 # compiled
-
-
-def counted(monkeypatch: pytest.MonkeyPatch, backend: str) -> Any:
-    """torch.compile with `backend`, and dynamo's counters from zero."""
-    import torch._dynamo
-    from torch._dynamo.utils import counters
-
-    torch._dynamo.reset()
-    counters.clear()
-    real = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: real(self, backend=backend, **options))
-    return counters
 
 
 def test_a_compiled_run_is_one_graph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):

@@ -20,11 +20,13 @@ from jobs.test_finetune import encoder_in
 from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
+from slimbert.jobs.compare import compare
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
 from slimbert.jobs.seeds import with_seeds
 from slimbert.jobs.tasks import Description
+from slimbert.jobs.tasks.classification import Classification
 from slimbert.jobs.tasks.features import Features
 from slimbert.jobs.tasks.sequences import MOST_WINDOWS, cut_share, windows
 from slimbert.model import ModelConfig, fresh, presets
@@ -258,6 +260,34 @@ def test_windows_in_chunks_give_the_same_gradients():
             torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
 
 
+def test_what_mixers_add_counts_in_chunks_too():
+    """Here a mean over rows, so that chunks add up to one pass; each chunk is weighed by its rows."""
+    config = presets.from_pattern("1{sf}", dim=32, head_dim=16, vocab=40, max_len=16)
+    model = fresh(ModelConfig(encoder=config, head=SequenceConfig(labels=("a", "b"), pool="mean")), 0)
+    weight = torch.ones((), requires_grad=True)
+    batch = {
+        "input_ids": torch.randint(5, 40, (7, 12), generator=torch.Generator().manual_seed(0)),
+        "windows": torch.tensor([[0, 1, 2], [3, 4, 5], [6, -1, -1]]),
+        "labels": torch.tensor([0, 1, 1]),
+    }
+    found = []
+    for chunk in (None, 3):
+        objective = Supervised(model, one_class, chunk=chunk)
+
+        def encode(params: Any, some: Any, objective: Supervised = objective) -> Any:
+            encoded = objective.encode(params, some)
+            added = (weight * some["input_ids"].float().mean(), 2 * weight * some["input_ids"][:, 0].float().mean())
+            return encoded._replace(state=encoded.state._replace(losses=added))
+
+        loss = objective.loss(encode, batch)
+        assert set(loss.parts) == {"task", "auxiliary_0", "auxiliary_1"}
+        parts = [loss.parts[name] for name in sorted(loss.parts)]
+        torch.testing.assert_close(loss.total, torch.stack(parts).sum())
+        found.append([*(part.detach() for part in parts), *torch.autograd.grad(loss.total, [weight])])
+    for whole, chunks in zip(*found, strict=True):
+        torch.testing.assert_close(whole, chunks, rtol=1e-5, atol=1e-6)
+
+
 # benchmarks by name, few rows, several seeds
 
 
@@ -308,6 +338,53 @@ def test_seeds_share_one_split(encoder: Path, tmp_path: Path):
     assert json.loads((tmp_path / "all" / "seeds.json").read_text())["mean"] == made.mean
     with pytest.raises(InputError, match="1 is too small"):
         with_seeds(one, out=tmp_path / "one", seeds=1)
+
+
+@pytest.mark.parametrize("kind", ["cola", "qqp", "regression", "multilabel"])
+def test_runs_are_compared_by_the_score_of_their_task(encoder: Path, tmp_path: Path, kind: str):
+    texts, good, bad = sentences(120)
+    columns: dict[str, dict[str, list]] = {
+        "cola": {"sentence": texts, "label": [int(g > b) for g, b in zip(good, bad)]},
+        "qqp": {"question1": texts, "question2": texts[::-1], "label": [int(g > b) for g, b in zip(good, bad)]},
+        "regression": {"text": texts, "score": [g - b + 0.5 for g, b in zip(good, bad)]},
+        "multilabel": {"text": texts, "labels": [["g"] * (g > 0) + ["b"] * (b > 0) for g, b in zip(good, bad)]},
+    }
+    metrics = {"cola": "matthews", "qqp": "f1", "regression": "spearman", "multilabel": "micro_f1"}
+    data = write(tmp_path / "a.parquet", **columns[kind])
+    quick = ("epochs=1", "evaluations=1", "lr=2e-3")
+    for name, updates in (("one", 60), ("two", 2)):
+        settings = (*quick, f"min_updates={updates}")
+        finetune(encoder, data, kind=kind, out=tmp_path / name, settings=settings, **ALONE)
+    found = compare(tmp_path / "one", tmp_path / "two", data, device="cpu")
+    assert found.metric == found.differences[0].metric == metrics[kind]
+    for one in found.differences:
+        ends = [score[one.metric] for score in found.scores]
+        assert [one.first, one.second] == pytest.approx(ends, abs=1e-9)
+        assert one.difference == pytest.approx(ends[0] - ends[1], abs=1e-9)
+        assert one.low <= one.high and 0 < one.p <= 1
+    assert f"{found.metric}_low" in found.scores[0]
+    if kind == "regression":
+        assert [one.metric for one in found.differences] == ["spearman", "pearson", "rmse", "mae"]
+
+
+def test_baselines_are_computed_once_for_all_seeds(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    real = Classification.baselines
+
+    def counted(self: Classification, task: Any, **options: Any) -> Any:
+        calls.append(task.sha256)
+        return real(self, task, **options)
+
+    monkeypatch.setattr(Classification, "baselines", counted)
+    data = labelled(tmp_path / "a.csv")
+    quick = ("min_updates=3", "epochs=1", "evaluations=1")
+    one = functools.partial(finetune, encoder, data, settings=quick, **HERE)
+    made = with_seeds(one, out=tmp_path / "all", seeds=3)
+    assert len(calls) == 1
+    assert all(run.baselines == made.runs[0].baselines != {} for run in made.runs)
+    assert "TF-IDF" in (tmp_path / "all" / "seed-2" / "report.md").read_text()
+    with_seeds(functools.partial(one, few_shot=5), out=tmp_path / "few", seeds=2)
+    assert len(calls) == 3  # every seed draws other rows
 
 
 def test_texts_without_a_word_have_a_baseline(encoder: Path, tmp_path: Path):

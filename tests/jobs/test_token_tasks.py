@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
-import slimbert.hf  # noqa: F401 (registers the classes)
+import slimbert
+import slimbert.hf  # registers the classes
 from jobs.small import BAD, GOOD, NEITHER
 from jobs.test_finetune import encoder_in
 from slimbert.data.tagging import of_words
@@ -157,6 +158,15 @@ def test_transformers_reads_the_tagger(tagger: Path):
     assert torch.isfinite(out.loss)
 
 
+def test_a_pipeline_of_transformers_finds_the_same_entities(tagger: Path):
+    """On plain words, where nothing illegal has to be repaired."""
+    text = f"{NEITHER[0]} {GOOD[0]} {GOOD[1]} {NEITHER[1]} {BAD[2]}"
+    theirs = slimbert.pipeline("ner", tagger, device="cpu")(text)
+    (mine,) = load(tagger, device="cpu").predict([text])
+    found = [(one["start"], one["end"], one["entity_group"]) for one in theirs]
+    assert found == [(one["start"], one["end"], one["label"]) for one in mine.entities] != []
+
+
 def test_classes_of_words_are_learnt_too(encoder: Path, tmp_path: Path):
     tokens, tags = sentences(200)
     data = write(
@@ -280,6 +290,27 @@ def test_transformers_reads_the_answerer(answerer: Path):
     assert torch.isnan(model(*inputs, start_positions=beyond, end_positions=beyond).loss)  # nothing counts
     assert out.start_logits.shape == out.end_logits.shape == (1, len(ids[0]))
     assert torch.isfinite(out.loss)
+
+
+def test_questions_are_answered_by_the_call_of_the_pipeline_that_was(answerer: Path):
+    answer = slimbert.pipeline("question-answering", answerer, device="cpu")
+    context = f"{NEITHER[1]}: {GOOD[1]} {NEITHER[3]}, {NEITHER[4]}"
+    (mine,) = load(answerer, device="cpu").predict([(GOOD[1], context)])
+    one = answer(question=GOOD[1], context=context)
+    assert one == {"score": mine.score, "start": mine.start, "end": mine.end, "answer": mine.answer}
+    assert context[one["start"] : one["end"]] == one["answer"]
+    assert answer({"question": GOOD[1], "context": context}) == one
+    several = answer(question=[GOOD[0], GOOD[1]], context=context)
+    assert several[1]["answer"] == one["answer"] and len(several) == 2
+    assert answer([{"question": GOOD[1], "context": context}]) == [one]
+    assert answer(question=[], context=[]) == []
+    for given, problem in (
+        ({"question": "a"}, "no question or no context"),
+        ({"question": ["a"], "context": ["b", "c"]}, "1 questions and 2 contexts"),
+        ({"inputs": [{"question": "a"}]}, r"inputs\[0\]: .* has no context"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            answer(**given)
 
 
 def test_squad_json_is_read(encoder: Path, tmp_path: Path):

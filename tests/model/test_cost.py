@@ -1,6 +1,7 @@
 """The cost of parts: sums of what torch counts for the whole model, and the closed forms of the docstrings."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from slimbert.model.cost import cost
-from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
+from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import from_pattern
+from slimbert.parts import absorbed
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import use_core
 from slimbert.parts.embedding import AbsoluteConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
@@ -20,8 +23,10 @@ from toys import DIM, VOCAB, encoder_of, model_of, toy_encoder
 B, S, K = 2, 12, 3
 NARROW, DENSE = from_pattern("1{sf}:1{sf}", dim=64, head_dim=16), from_pattern("2{sf}", dim=64, head_dim=16)
 
+HEADS = [None, MaskedLmConfig(), ReplacedTokenConfig(), SequenceConfig(labels=("a", "b")), EmbedConfig()]
 
-@pytest.mark.parametrize("head", [None, MaskedLmConfig(), SequenceConfig(labels=("a", "b")), EmbedConfig()])
+
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("encoder", [toy_encoder(), NARROW, DENSE], ids=["toy", "narrow", "dense"])
 @pytest.mark.parametrize("keep", [None, K])
 def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
@@ -34,7 +39,7 @@ def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
     with FlopCounterMode(display=False) as counter:
         encoded = model.encoder(ids, select=None if keep is None else ids[:, :keep])
         if model.head is not None:
-            model.answer(encoded.state)
+            model.answer(encoded)
     assert sum(p.macs for p in parts) == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
 
 
@@ -54,6 +59,8 @@ def of_mixer(mixer: Any) -> int:
         (MlpConfig(hidden=48, groups=2, up_groups=4), DIM * 48 * 3 // 4),
         (GluConfig(hidden=48), 3 * DIM * 48),
         (GluConfig(hidden=48, groups=4), DIM * 48 * 9 // 4),
+        (ConvolutionConfig(), 3 * DIM**2 + 7 * 16 * DIM),
+        (ConvolutionConfig(kernel=5, group=1, glu=False), 2 * DIM**2 + 5 * DIM),
     ],
 )
 def test_docstrings_count_right(mixer: Any, per_token: int):
@@ -71,12 +78,17 @@ def test_embeddings_and_heads_count_as_they_say():
     assert cost(labels, batch=B, length=S)[-1].macs == B * (64 * 64 + 64 * 3)
 
 
-def test_narrowing_saves_what_the_formula_says():
+@pytest.mark.parametrize("price", [1.0, math.inf], ids=["absorbed", "projected"])
+def test_narrowing_saves_what_the_formula_says(price: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(absorbed, "PRICE", price)
     wide, narrow = (cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep) for keep in (None, K))
     by_name = {p.name: p.macs for p in narrow}
-    width = 64
+    width, heads = 64, 4
+    keys_and_values = 2 * S * width**2 + 2 * K * S * width  # and the two products of the attention
+    if price == 1:
+        keys_and_values = 2 * K * width**2 + 2 * K * S * heads * width
     assert by_name["layers.2.1"] == B * K * 8 * width**2
-    assert by_name["layers.2.0"] == B * (K * 2 * width**2 + S * 2 * width**2 + 2 * K * S * width)
+    assert by_name["layers.2.0"] == B * (2 * K * width**2 + keys_and_values)
     assert {p.name: p.macs for p in wide}["layers.2.1"] == B * S * 8 * width**2
     assert by_name["layers.1"] == 0
 

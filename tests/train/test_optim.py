@@ -1,5 +1,6 @@
 """Learning-rate courses and what AdamW decays."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -30,9 +31,24 @@ def test_course_in_closed_form(course: str, expected: dict[float, float]):
         assert rate(config, share) == pytest.approx(2.0 * height, abs=1e-12), share
 
 
-@given(course=st.sampled_from(COURSES), warmup=st.floats(0, 1), cooldown=st.floats(0, 1), share=st.floats(-0.5, 1.5))
-def test_rate_stays_between_zero_and_its_peak(course: str, warmup: float, cooldown: float, share: float):
-    config = OptimConfig(lr=0.1, course=course, warmup=warmup, cooldown=cooldown)
+def test_a_rise_by_the_square_root():
+    """A quarter of the way half the rate is reached; from its peak on nothing differs."""
+    linear = OptimConfig(lr=2.0, course="linear", warmup=0.2)
+    config = dataclasses.replace(linear, rise="square_root")
+    for share, height in {0.0: 0.0, 0.05: 0.5, 0.1125: 0.75, 0.2: 1.0}.items():
+        assert rate(config, share) == pytest.approx(2.0 * height, abs=1e-12), share
+    assert all(rate(config, share) == rate(linear, share) for share in (0.2, 0.3, 0.6, 1.0))
+
+
+@given(
+    course=st.sampled_from(COURSES),
+    rise=st.sampled_from(("linear", "square_root")),
+    warmup=st.floats(0, 1),
+    cooldown=st.floats(0, 1),
+    share=st.floats(-0.5, 1.5),
+)
+def test_rate_stays_between_zero_and_its_peak(course: str, rise: str, warmup: float, cooldown: float, share: float):
+    config = OptimConfig(lr=0.1, course=course, rise=rise, warmup=warmup, cooldown=cooldown)
     assert 0 <= rate(config, share) <= 0.1
 
 

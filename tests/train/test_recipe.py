@@ -10,6 +10,7 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
 from slimbert.config import dump, load
+from slimbert.data.masking import Shown
 from slimbert.errors import InputError
 from slimbert.train.recipe import Recipe, load_recipe, read_recipe, recipes, seconds, with_settings
 
@@ -95,6 +96,38 @@ def test_a_section_that_is_no_mapping(section: str, value: object):
 def test_masking_rate_is_a_share(rate: float):
     with pytest.raises(InputError, match=r"recipe\.masking\.rate"):
         load_recipe({**plain(steps=5), "masking": {"rate": rate}})
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"kind": "replaced"}, r"objective\.kind: no objective is called 'replaced'; did you mean 'replaced_tokens'"),
+        ({"masked": 0.5}, r"objective: no kind in .*masked_lm, replaced_tokens"),
+        (5, r"objective: no kind in 5"),
+        ({"kind": "masked_lm", "masked": 0.5}, r"objective\.masked: no such field"),
+        ({"kind": "replaced_tokens", "generator": {"width": 0}}, r"objective\.generator\.width: 0\.0 is no width"),
+        ({"kind": "replaced_tokens", "generator": {"width": 1.5}}, r"objective\.generator\.width: 1\.5 is not in 0 to"),
+        ({"kind": "replaced_tokens", "generator": {"layers": 0}}, r"objective\.generator\.layers: 0 is not in"),
+        ({"kind": "replaced_tokens", "generator": {"narrow": -1}}, r"objective\.generator\.narrow: -1 is not in"),
+        ({"kind": "replaced_tokens", "generator": {"from": "x"}}, r"objective\.generator\.from: no such field"),
+        ({"kind": "replaced_tokens", "generator": 0.25}, r"objective\.generator: 0\.25 is not a mapping"),
+        ({"kind": "replaced_tokens", "share": "all"}, r"objective\.share: 'all' is not one of embeddings, none"),
+        ({"kind": "replaced_tokens", "masked": 2}, r"objective\.masked: 2\.0 is not in 0 to 1"),
+        ({"kind": "replaced_tokens", "rtd_weight": 0}, r"objective\.rtd_weight: 0\.0: the model would learn nothing"),
+        ({"kind": "replaced_tokens", "mlm_weight": -1}, r"objective\.mlm_weight: -1\.0 is not in 0 to"),
+    ],
+)
+def test_wrong_objectives_are_told_where(objective: object, message: str):
+    with pytest.raises(InputError, match=rf"recipe\.{message}") as told:
+        load_recipe({**plain(steps=5), "objective": objective})
+    assert "\n" not in str(told.value)
+
+
+def test_an_objective_is_written_whole_and_read_again():
+    recipe = load_recipe({**plain(steps=5), "objective": {"kind": "replaced_tokens", "generator": {"narrow": 2}}})
+    assert load(Recipe, dump(recipe)) == recipe
+    assert recipe.objective.shown == Shown(mask=0.85, random=0.0)
+    assert dump(load_recipe(plain(steps=5)))["objective"] == {"kind": "masked_lm"}
 
 
 @pytest.mark.parametrize(

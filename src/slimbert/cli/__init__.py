@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import data, deploy, inspect, output, search, ticket, train
+from . import data, deploy, depth, inspect, output, search, ticket, train
 
 __all__ = ["app", "main"]
 
@@ -54,7 +54,7 @@ def build(*, options: bool) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     made.callback(invoke_without_command=True, add_help_option=options)(_top)
-    for part in (train, deploy, search, inspect, data, ticket):
+    for part in (train, deploy, depth, search, inspect, data, ticket):
         made.registered_commands += part.app.registered_commands
         made.registered_groups += part.app.registered_groups
     return made

@@ -17,12 +17,15 @@ class Target(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """The model classes of transformers whose folders are read and written."""
+    """The layouts that are read and written: transformers' own, GroupBERT's, and NarrowBERT's two."""
 
     bert = "bert"
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    groupbert = "groupbert"
+    narrow_bert = "narrow_bert"
+    narrowbert = "narrowbert"
 
 
 def use_threads(count: int | None) -> int | None:
@@ -82,7 +85,7 @@ TaskKind = Annotated[
     typer.Option(
         "--task",
         metavar="KIND",
-        help="classification, pair, multilabel, regression, ner, qa, embedding; a benchmark (sst2, cola, ...); "
+        help="classification, pair, multilabel, regression, ner, qa, embedding, or a benchmark (sst2, cola, ...); "
         "else guessed.",
     ),
 ]
@@ -101,6 +104,15 @@ FewShot = Annotated[
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=2, metavar="N", help="Train N times and say how sure the score is.")
 ]
+Depth = Annotated[
+    str | None,
+    typer.Option("--depth", metavar="RULE", help="Of a run that can stop early: safe, full, kappa=0.5..."),
+]
+MaxDepth = Annotated[int | None, typer.Option("--max-depth", min=1, metavar="K", help="Units that may run at most.")]
+BudgetMacs = Annotated[
+    int | None, typer.Option("--budget-macs", min=1, metavar="N", help="Multiply-adds that a text may cost.")
+]
+DepthCurve = Annotated[bool, typer.Option("--depth-curve", help="Instead: score against cost at several depths.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be given many times."),

@@ -28,6 +28,7 @@ class Method(enum.StrEnum):
     bm25 = "bm25"
     hybrid = "hybrid"
     approximate = "approximate"
+    static = "static"
 
 
 @app.command()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..jobs.scores import ordered
+from ..jobs.scores import ordered, shown_name
 from .output import bytes_of, clock, count, following, pairs, share, table
 
 COSTS = ("parameters", "macs", "activation_bytes")
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..jobs.compare import Compared
     from ..jobs.demo.run import Demo
     from ..jobs.distances import Looked
-    from ..jobs.evaluate import Evaluated
+    from ..jobs.evaluate import Evaluated, Reached
     from ..jobs.finetuned import Finetuned
     from ..jobs.models import Made
     from ..jobs.overview import Known, Shown
@@ -85,11 +85,20 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
         [one.label, count(one.rows), "-" if one.recall is None else share(one.recall), f"{one.f1:.3f}"]
         for one in made.labels
     ]
+    known = f"{count(made.trained_on)} of these texts are training texts of the run: they do not test it"
     return [
         _scores(f"Score on {made.score['rows']:,} rows", {"all": made.score}, made.metric),
         *([table("", ["label", "rows", "found", "F1"], labels)] if labels else []),
+        *[known] * bool(made.trained_on),
+        *([_reached(made.reached)] if made.reached else []),
         pairs("", {"run": made.run, "data": made.data} | split),
     ]
+
+
+def _reached(made: "Reached") -> str:
+    sure = "for certain those of the full depth" if made.guaranteed else "not for certain those of the full depth"
+    cost = f"{made.mean_depth:.2f} units on average, {share(made.macs_share)} of the multiply-adds"
+    return f"depth {made.depth}: {cost}; answers are {sure}"
 
 
 def seeded(made: "Seeded") -> list["Group | str"]:
@@ -106,16 +115,16 @@ def seeded(made: "Seeded") -> list["Group | str"]:
 
 
 def compared(made: "Compared") -> list["Group | str"]:
-    """Two runs and their difference."""
+    """Two runs, and how far apart their scores are."""
     names = (f"1: {made.first}", f"2: {made.second}")
     scores = _scores(f"Scores on {made.rows:,} rows", dict(zip(names, made.scores, strict=True)), made.metric)
     sure = "they differ" if made.low > 0 or made.high < 0 else "no difference is shown by these rows"
-    values = {
-        "difference, 1 minus 2": f"{made.difference:+.4f}",
-        "95% interval": f"{made.low:+.4f} to {made.high:+.4f}",
-        "p": f"{made.p:.3g}",
-    }
-    return [scores, pairs("", values), sure]
+    columns = ["difference", "1 minus 2", "95% interval", "p"]
+    rows = [
+        [shown_name(one.metric), f"{one.difference:+.4f}", f"{one.low:+.4f} to {one.high:+.4f}", f"{one.p:.3g}"]
+        for one in made.differences
+    ]
+    return [scores, table("", columns, rows), f"{shown_name(made.metric)}: {sure}"]
 
 
 def folder_made(made: "Made") -> "Group":
@@ -271,13 +280,23 @@ def _scores(title: str, scores: Mapping[str, Mapping[str, float]], metric: str) 
     """Who scored what: the score that selects, its interval where there is one, at most two further ones."""
     found = {name: ordered(score, metric)[:3] for name, score in scores.items()}
     first = next(iter(found.values()))
-    columns = ["", first[0].name, *(["95% interval"] if first[0].low is not None else [])]
+    known = any(main.low is not None for main, *_ in found.values())  # not of a baseline that is constant
+    columns = ["", first[0].name, *(["95% interval"] if known else []), *(score.name for score in first[1:])]
     rows = []
     for name, (main, *others) in found.items():
-        low, high = main.low, main.high
-        interval = [] if low is None or high is None else [f"{share(low)} - {share(high)}"]
-        rows.append([name, share(main.value) if interval else _value(main), *interval, *map(_value, others)])
-    return table(title, [*columns, *(score.name for score in first[1:])], rows)
+        value = _share(main.value, main) if known else _value(main)
+        interval = "" if main.low is None or main.high is None else _range(main.low, main.high, main)
+        rows.append([name, value, *([interval] if known else []), *map(_value, others)])
+    return table(title, columns, rows)
+
+
+def _share(value: float, score: "Score") -> str:
+    """Shares as percentages; correlations, which may be negative, as they are."""
+    return f"{value:.3f}" if score.correlation else share(value)
+
+
+def _range(low: float, high: float, score: "Score") -> str:
+    return f"{_share(low, score)} {'to' if score.correlation else '-'} {_share(high, score)}"
 
 
 def _value(score: "Score") -> str:

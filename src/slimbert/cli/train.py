@@ -108,7 +108,7 @@ def pretrain(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Pretrain a masked language model by a recipe.
+    """Pretrain an encoder by a recipe: masked words, or replaced tokens.
 
     After any interruption, the same command with --resume goes on.
     """
@@ -175,6 +175,10 @@ def evaluate(
     split: o.Split = "test",
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
+    depth: o.Depth = None,
+    max_depth: o.MaxDepth = None,
+    budget_macs: o.BudgetMacs = None,
+    depth_curve: o.DepthCurve = False,
     device: o.Device = None,
     threads: o.Threads = None,
     json: o.Json = False,
@@ -186,7 +190,15 @@ def evaluate(
     from ..jobs.evaluate import evaluate as job
 
     with output.results(json) as show:
-        made = job(run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
+        job = partial(job, run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
+        if depth_curve:
+            from ..jobs.depth.curve import curve_of
+            from .depth import curve
+
+            points = curve_of(*job.args, **job.keywords)
+            show(points, *curve(points))
+            return
+        made = job(depth=depth, max_depth=max_depth, budget_macs=budget_macs)
         show(made, *tables.evaluated(made))
 
 

@@ -5,9 +5,10 @@ reason, to be shown to the person whose data it is. Every refusal is an InputErr
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ LABELS = (
     *("label", "labels", "target", "class", "category", "sentiment", "intent", "topic", "gold_label", "y", "rating"),
     *("stars", "score", "answer"),
 )
+IDS = ("id", "idx", "guid", "uid")
 Texts = list[str] | list[tuple[str, str]]
 MOST_SCORES = 10  # more different fractional numbers than this are scores, not classes
 
@@ -46,6 +48,12 @@ class Rows:
             row -= count
         raise IndexError(row)
 
+    def check_ids(self, columns: "Columns") -> None:
+        """InputError where a column of ids, if it is neither text nor label, says the same of two rows."""
+        for name in id_columns(self.columns, columns):
+            if not pa.types.is_nested(self.table.schema.field(name).type):
+                refuse_twice(name, self.table.column(name).to_pylist(), self.place)
+
     @property
     def name(self) -> str:
         return str(self.files[0][0])
@@ -62,6 +70,21 @@ class Columns:
     texts: tuple[str, ...]
     label: str
     reasons: tuple[str, ...]
+
+
+def id_columns(names: Sequence[str], columns: Columns) -> list[str]:
+    """Those that should hold an id of each row's own."""
+    return [name for name in names if name.strip().lower() in IDS and name not in (*columns.texts, columns.label)]
+
+
+def refuse_twice(column: str, ids: Sequence[Any], place: Callable[[int], str]) -> None:
+    """InputError where two rows have the same id: they were copied, or joined by it. Missing ids do not count."""
+    seen: dict[Any, int] = {}
+    for row, one in enumerate(ids):
+        if isinstance(one, str | int | float) and one != "" and seen.setdefault(one, row) != row:
+            problem = f"the id {one!r} in column {column!r} stands at {place(seen[one])}, too"
+            remedy = "remove one of the rows, or rename the column if it is not the id of a row"
+            raise InputError(place(row), problem, remedy)
 
 
 def choose(rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
@@ -112,12 +135,30 @@ def _guess_label(rows: Rows, taken: set[str]) -> tuple[str, str]:
             return by_name[name], "by its name"
     few = [name for name in rows.columns if name not in taken and _repeats(rows.table.column(name))]
     if len(few) == 1 and len(rows.columns) <= 4:  # in a wider table one such column may well be something else
+        others = [name for name in rows.columns if name != few[0]]
+        if few[0] in read_labels(rows, few[0]) and all(" " in name.strip() for name in others):
+            problem = f"the first line holds {few[0]!r}, which is also a value below it: it looks like a row"
+            raise InputError(f"{rows.name}:1", problem, "write the names of the columns, such as text,label, above it")
         return few[0], "the only column of few, repeating values"
+    if not any(_is_text(field.type) for field in rows.table.schema):
+        _refuse_objects(rows, rows.columns)
     raise InputError(
         rows.name,
         f"no label column found among {', '.join(rows.columns) or 'no columns at all'}",
         "name it with --label-column (the first line of a .csv holds the names)",
     )
+
+
+def _refuse_objects(rows: Rows, names: Sequence[str]) -> None:
+    """InputError for the first of these columns that holds objects, or lists of them, where a row should be flat."""
+    for name in names:
+        kind = rows.table.schema.field(name).type
+        kind = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+        if pa.types.is_struct(kind) or pa.types.is_map(kind):
+            column = rows.table.column(name)
+            row = next((number for number, value in enumerate(column) if value.is_valid), 0)
+            problem = f"column {name!r} holds an object where a row should be flat: {column[row].as_py()!s:.60}"
+            raise InputError(rows.place(row), problem, 'write every row as {"text": "...", "label": "..."}')
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:
@@ -139,7 +180,12 @@ def _guess_texts(rows: Rows, among: set[str], label: str) -> tuple[tuple[str, ..
             others = [other for other in unused if other != by_name[name]]
             return (by_name[name],), "by its name" + (f"; not used: {', '.join(others)}" if others else "")
     if not usable:
-        raise InputError(rows.name, f"no text column among {', '.join(rows.columns)}", "name it with --text-column")
+        _refuse_objects(rows, [name for name in rows.columns if name != label])
+        alone = [n for n in rows.columns if n not in among and n != label and _is_text(rows.table.schema.field(n).type)]
+        problem = f"no text column among {', '.join(rows.columns)}"
+        if alone:
+            problem = f"no text column that every file has: {', '.join(alone)} stands here only"
+        raise InputError(rows.name, problem, "name it with --text-column, the same in all files")
     length = {name: pc.mean(pc.utf8_length(plain(rows.table.column(name)))).as_py() or 0.0 for name in usable}
     best = max(usable, key=length.__getitem__)
     return (best,), "the only column of text" if len(usable) == 1 else "the longest texts on average"
@@ -164,6 +210,7 @@ def read_texts(rows: Rows, columns: Sequence[str], *, lenient: bool = False) -> 
         if lenient and pa.types.is_integer(column.type):
             column = column.cast(pa.string())
         if not _is_text(column.type):
+            _refuse_objects(rows, [name])
             raise InputError(rows.name, f"column {name!r} holds {column.type}, not text", "choose with --text-column")
         texts: list[str | None] = column.to_pylist()
         for number, text in enumerate(texts):
@@ -192,6 +239,7 @@ def read_labels(rows: Rows, column: str, *, names: Sequence[str] | None = None) 
         return _whole(rows, column, values.cast(pa.float64()).to_numpy())
     if pa.types.is_null(kind):
         return [None] * len(values)
+    _refuse_objects(rows, [column])
     raise InputError(rows.name, f"column {column!r} holds {kind}, not one label a row", "choose with --label-column")
 
 

@@ -23,6 +23,7 @@ HUB = "hub:"  # in front of a data set name of the Hugging Face Hub; without it 
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 1 << 26  # bytes; a bound, so that a file without line ends cannot fill the memory
 _BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)  # what gzip and pyarrow raise for damaged data
+FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError, MemoryError)  # of pyarrow
 
 
 def stop(error: InputError) -> None:
@@ -154,3 +155,8 @@ def _decoded(raw: bytes, place: str, bad: Bad) -> str | None:
         remedy = "this looks like UTF-16, save it as UTF-8" if wide else "save the file as UTF-8"
         bad(InputError(place, f"byte {error.start + 1} of the line is not UTF-8 ({error.reason})", remedy))
         return None
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, in a line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,7 +1,7 @@
 """The rows of a file as Python values, each with its place: for columns that hold lists and objects.
 
 A pyarrow column has one type; a list such as [0, 5, "PER"] has none. So .json and .jsonl are taken record by record, as
-they stand, and all other files through `readers.table`.
+they stand, and all other files through `table.table`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import Any
 from ..errors import InputError
 from .columns import Rows, class_names
 from .files import expand, form
-from .readers import table
 from .records import json_records
+from .table import table
 
 Record = tuple[str, dict[str, Any]]  # file:line or file:row, value by column
 
@@ -26,6 +26,10 @@ class Table:
     columns: tuple[str, ...]
     records: Sequence[Record]
     class_names: Mapping[str, Sequence[str]]
+
+    def place(self, row: int) -> str:
+        """file:line or file:row of a row (from 0)."""
+        return self.records[row][0]
 
     def require(self, column: str) -> None:
         """InputError unless there is such a column."""
@@ -52,15 +56,19 @@ def read_table(path: str | Path) -> Table:
     if form(path) not in (".json", ".jsonl"):
         made = table(path)
         return table_of(Rows(made, ((Path(path), made.num_rows),)))
-    records = list(json_records(expand(path)[0]))
+    return table_of_records(str(path), list(json_records(expand(path)[0])))
+
+
+def table_of_records(name: str, records: Sequence[tuple[str, Any]]) -> Table:
+    """As `read_table`, of the records of a .json or .jsonl file that were read already."""
     for place, record in records:
         if not isinstance(record, dict):
             problem = f"expected an object, found {type(record).__name__}"
             raise InputError(place, problem, 'write {"column": value, ...}')
     if not records:
-        raise InputError(path, "there is no row in it", "check the file")
-    columns = dict.fromkeys(name for _, record in records for name in record)
-    return Table(str(path), tuple(columns), records, {})
+        raise InputError(name, "there is no row in it", "check the file")
+    columns = dict.fromkeys(column for _, record in records for column in record)
+    return Table(name, tuple(columns), records, {})
 
 
 def table_of(rows: Rows) -> Table:

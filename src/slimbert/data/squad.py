@@ -19,7 +19,7 @@ from ..errors import InputError
 from .columns import Rows
 from .files import expand, form
 from .records import json_records
-from .rows import Record, Table, read_table, table_of
+from .rows import Record, Table, read_table, table_of, table_of_records
 
 _ONE_ANSWER = ("answer", "answer_text")
 
@@ -43,17 +43,18 @@ class Questions:
     notes: tuple[str, ...]
 
 
-def read_questions(path: str | Path) -> Questions:
+def read_questions(path: str | Path, *, records: Sequence[tuple[str, Any]] | None = None) -> Questions:
     """One file: .json of SQuAD, or rows in .json, .jsonl, .parquet, .csv or .tsv, whose columns may stand in any order.
 
+    records: of a .json or .jsonl file, with their places, where they were read already.
     InputError: no context or question, an answer that is not in its context or more than once but not at its place,
     an id twice, answers to what is marked impossible, answers for some questions and no field of answers for others.
     """
-    if form(path) == ".json":
+    if records is None and form(path) == ".json":
         records = list(json_records(expand(path)[0]))
-        if any(_is_nested(record) for _, record in records):
-            return _checked(str(path), list(_nested(records)))
-    return _checked(str(path), _flat(read_table(path)))
+    if form(path) == ".json" and records is not None and any(_is_nested(record) for _, record in records):
+        return _checked(str(path), list(_nested(records)))
+    return _checked(str(path), _flat(read_table(path) if records is None else table_of_records(str(path), records)))
 
 
 def read_rows(rows: Rows) -> Questions:
@@ -61,13 +62,22 @@ def read_rows(rows: Rows) -> Questions:
     return _checked(rows.name, _flat(table_of(rows)))
 
 
-def is_squad(path: str | Path) -> bool:
-    """Whether a file is SQuAD's own JSON."""
-    return form(path) == ".json" and any(_is_nested(record) for _, record in json_records(expand(path)[0]))
+def is_squad(records: Sequence[tuple[str, Any]]) -> bool:
+    """Whether the records of a .json file are SQuAD's own: articles with paragraphs, or questions below `data`."""
+    return any(_is_nested(record) and _asks(record) for _, record in records)
 
 
 def _is_nested(record: Any) -> bool:
     return isinstance(record, dict) and (isinstance(record.get("data"), list) or "paragraphs" in record)
+
+
+def _asks(record: dict[str, Any]) -> bool:
+    """Whether what stands below `data` is about questions at all; other tables are packed in the same way."""
+    data = record.get("data")
+    below = data if isinstance(data, list) and data else [record]
+    return any(
+        isinstance(one, dict) and not one.keys().isdisjoint(("paragraphs", "question", "context")) for one in below
+    )
 
 
 def _nested(records: Sequence[tuple[str, Any]]) -> Iterator[Record]:

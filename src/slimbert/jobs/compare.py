@@ -1,18 +1,36 @@
-"""Do two runs differ? Both answer the same labelled rows; the paired bootstrap says how sure the difference is."""
+"""Do two runs differ? Both answer the same labelled rows; the paired bootstrap says how sure the difference is.
 
-from collections.abc import Sequence
+The scores compared are those of the task, its own metric first: F1 of a label, Matthews' correlation, Spearman's,
+entity F1, F1 of words and exact match, MRR and recall. See data/metrics/measures.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.metrics import f1_of_counts, mean, paired_bootstrap
+from ..data.metrics import Measured, differ
 from ..data.tasks import Split
 from ..errors import InputError
 from .evaluate import labelled_rows
 from .predict import Predictor, load
 
 
+class Difference(NamedTuple):
+    """One score of two runs. difference: of the first minus the second, with its 95% interval; p: two-sided."""
+
+    metric: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
 class Compared(NamedTuple):
-    """Two runs on the same rows. difference: of the first from the second, with its 95% interval; p: two-sided."""
+    """Two runs on the same rows. difference, low, high, p: of `metric`, the task's own score; `differences`: of this
+    and of the others that the task has. scores: all of each run."""
 
     first: str
     second: str
@@ -23,6 +41,7 @@ class Compared(NamedTuple):
     low: float
     high: float
     p: float
+    differences: tuple[Difference, ...]
 
 
 def compare(
@@ -35,39 +54,41 @@ def compare(
     label_column: str | None = None,
     device: str | None = None,
 ) -> Compared:
-    """Score both runs and bootstrap the difference, row by row.
+    """Score both runs and bootstrap the differences of their scores, row by row.
 
-    What is compared is the share of right answers (of F1, for entities and answers to questions; of the absolute error,
-    its sign turned, for numbers). Raises InputError where the runs do not do the same task.
+    Raises InputError where the runs do not do the same task.
     """
     runs = [load(name, device=device) for name in (first, second)]
-    kinds = [run.kind for run in runs]
-    if runs[0].task.kind != runs[1].task.kind or set(kinds[0].labels) != set(kinds[1].labels):
-        problem = f"{runs[0].task.kind} with {len(kinds[0].labels)} labels, not as {first}"
+    labels = [run.kind.labels for run in runs]
+    if runs[0].task.kind != runs[1].task.kind or labels[0] != labels[1]:
+        problem = f"{runs[1].task.kind} with {len(labels[1])} labels, not as {first}"
         raise InputError(second, problem, "compare runs that were fine-tuned for the same task")
+    metric = runs[0].task.metric
+    runs[1].task = replace(runs[1].task, metric=metric)  # it may have been trained under a benchmark's name
     columns: dict[str, Any] = {"text_columns": text_columns, "label_column": label_column}
     found = [
         _answered(run, labelled_rows(run, name, data, split=split, **columns))
         for run, name in zip(runs, (first, second), strict=True)
     ]
-    values = [each for _, _, each in found]
-    apart = paired_bootstrap(*values, statistic=f1_of_counts if values[0].ndim == 2 else mean)
-    return Compared(
-        str(first),
-        str(second),
-        len(found[0][0]),
-        runs[0].task.metric,
-        (found[0][1], found[1][1]),
-        apart.difference,
-        apart.low,
-        apart.high,
-        apart.p,
-    )
+    apart = _differences(found[0][2], found[1][2], metric)
+    _, _, _, difference, low, high, p = apart[0]
+    scores = (found[0][1], found[1][1])
+    return Compared(str(first), str(second), len(found[0][0]), metric, scores, difference, low, high, p, apart)
 
 
-def _answered(run: Predictor, rows: Split) -> tuple[Split, dict[str, float], Any]:
-    """(the rows, the scores, how well each row was answered)."""
+def _answered(run: Predictor, rows: Split) -> tuple[Split, dict[str, float], dict[str, Measured]]:
+    """(the rows, the scores, the scores as functions of rows)."""
     kind = run.kind
     features = kind.features(rows, labelled=False)
     outputs = run.outputs(features)
-    return rows, kind.score(rows, features, outputs), kind.each(rows, features, outputs)
+    return rows, kind.score(rows, features, outputs), kind.measured(rows, features, outputs)
+
+
+def _differences(first: Mapping[str, Measured], second: Mapping[str, Measured], metric: str) -> tuple[Difference, ...]:
+    """Of every score, the metric first."""
+    made = []
+    for name in sorted(first, key=lambda name: name != metric):
+        one, other = first[name], second[name]
+        apart = differ(one, other)
+        made.append(Difference(name, one.value(), other.value(), apart.difference, apart.low, apart.high, apart.p))
+    return tuple(made)

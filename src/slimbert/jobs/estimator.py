@@ -148,6 +148,10 @@ def _texts(values: Any) -> list[Any]:
     """Strings, or pairs of strings, from a list, an array, a series or a frame of two columns."""
     if isinstance(values, str):
         raise InputError("X", "one string instead of a list", "give [text]")
+    if hasattr(values, "tocsr"):
+        raise InputError(
+            "X", "a sparse matrix of numbers", "give the texts themselves: the encoder makes its own features"
+        )
     rows = values.to_numpy() if hasattr(values, "to_numpy") else values
     found = [tuple(row) if isinstance(row, list | tuple | np.ndarray) else row for row in rows]
     for number, row in enumerate(found):

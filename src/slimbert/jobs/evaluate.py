@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..data.tasks import Split, load_split
+from ..data.tasks import Split, count_trained_on, load_split
 from ..errors import InputError
 from .predict import Predictor, load
 
@@ -19,8 +19,20 @@ class Label(NamedTuple):
     f1: float
 
 
+class Reached(NamedTuple):
+    """How deep an evaluation went; `macs_share`: of the multiply-adds of the full depth, those that were executed."""
+
+    depth: str
+    guaranteed: bool
+    mean_depth: float
+    macs_share: float
+
+
 class Evaluated(NamedTuple):
-    """What an evaluation came to; `score` as the kind of task gives it, `metric` the most important of them."""
+    """What an evaluation came to; `score` as the kind of task gives it, `metric` the most important of them.
+
+    trained_on: rows whose texts the run was trained on; None where the run does not say.
+    """
 
     run: str
     data: str
@@ -28,7 +40,9 @@ class Evaluated(NamedTuple):
     metric: str
     score: dict[str, float]
     labels: tuple[Label, ...]
+    trained_on: int | None
     seconds: float
+    reached: Reached | None = None  # where the model can stop early
 
 
 def evaluate(
@@ -39,24 +53,30 @@ def evaluate(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     device: str | None = None,
+    **depth: Any,
 ) -> Evaluated:
     """Score `run` on a labelled file, or on one split of a folder.
 
     The columns are those the run was trained with unless given. Raises InputError on a model without labels, a missing
-    file or column, or a label that the model does not know.
+    file or column, or a label that the model does not know. depth: as in `load`.
     """
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, **depth)
     rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
     began = time.perf_counter()
     kind = predictor.kind
     features = kind.features(rows, labelled=False)
-    outputs = predictor.outputs(features)
+    ran = None if predictor.depth is None else predictor.ran(features, predictor.depth)
+    outputs = predictor.outputs(features) if ran is None else ran.outputs
     each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
     scores = kind.score(rows, features, outputs)
     named = split if Path(data).is_dir() else None
-    return Evaluated(
-        str(run), str(data), named, predictor.task.metric, scores, each, time.perf_counter() - began
-    )  # fmt: skip
+    known = count_trained_on(rows.texts, run)
+    spent = time.perf_counter() - began
+    metric, reached = predictor.task.metric, None
+    if ran is not None and predictor.depth is not None:
+        share = ran.macs / ran.full_macs
+        reached = Reached(predictor.depth.said, predictor.depth.guaranteed, float(ran.depth.mean()), share)
+    return Evaluated(str(run), str(data), named, metric, scores, each, known, spent, reached)
 
 
 def labelled_rows(

@@ -24,7 +24,8 @@ class Feed:
 
     def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
         tokenizer = shards.tokenizer()
-        self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
+        rate, whole_word = recipe.masking.rate, recipe.masking.whole_word
+        self.masking = Masking(rate, tokenizer, whole_word=whole_word, shown=recipe.objective.shown)
         self.pad = tokenizer.special.pad
         self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
         self.parts = recipe.train.accumulate * accelerator.num_processes  # of an update
@@ -44,11 +45,12 @@ class Feed:
         step = start
         while True:
             batch = self.batch(self.shards, sampler.batch(step), seed=self.recipe.train.seed * 1_000_003 + step)
-            total = batch["weights"].sum().clamp(min=1) / parts
+            real = batch["mask"].sum() if "mask" in batch else torch.tensor(batch["input_ids"].numel())
+            totals = {"total": batch["weights"].sum().clamp(min=1) / parts, "real_total": real / parts}
             pieces = {name: value.chunk(parts) for name, value in batch.items()}
             for micro in range(self.recipe.train.accumulate):
                 place = micro * self.accelerator.num_processes + self.accelerator.process_index
-                yield self._placed({name: value[place] for name, value in pieces.items()} | {"total": total})
+                yield self._placed({name: value[place] for name, value in pieces.items()} | totals)
             step += 1
 
     def validation(self, shards: Shards) -> Iterator[Batch]:
@@ -59,9 +61,11 @@ class Feed:
             yield self._placed(self.batch(shards, index, seed=first))
 
     def batch(self, shards: Shards, index: Any, *, seed: int) -> dict[str, torch.Tensor]:
-        """The rows at `index`, masked by `seed`."""
-        rows = torch.from_numpy(shards.rows(index))
-        batch = self.masking(rows, generator=torch.Generator().manual_seed(seed))
+        """The rows at `index`, masked by `seed`, which also draws what the objective draws."""
+        rows, generator = torch.from_numpy(shards.rows(index)), torch.Generator().manual_seed(seed)
+        batch = self.masking(rows, generator=generator)
+        if self.recipe.objective.draws:
+            batch["draws"] = torch.rand(batch["labels"].shape, generator=generator)
         real = rows != self.pad
         if not bool(real.all()):
             batch["mask"] = real

@@ -28,8 +28,9 @@ from ..train.progress import Progress
 from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
-from .baselines import Baseline
-from .few_shot import few, frozen
+from .baselines import missing
+from .beside import Known, Scores, beside
+from .few_shot import few
 from .finetuned import Finetuned, write_run
 from .heading import with_head
 from .labelled import Labelled, outputs
@@ -59,14 +60,16 @@ def finetune(
     quiet: bool = False,
     explain: bool = True,
     with_baselines: bool = True,
+    known_baselines: Known | None = None,
 ) -> Finetuned:
     """Train what answers the labels of `data` on top of `encoder`; `out` is the run folder.
 
     `kind`: the kind of task, or a benchmark's name (data.tasks.KINDS, NAMED); None: guessed from the columns.
     `settings` are `name=value` changes of `Settings`; `explain`: say what was chosen and why, before the progress.
     `split_seed`: of the split of one file, if it is another than `seed`. `few_shot`: train on so many rows of each
-    class only. `ticket`: a recipe by which a ticket is drawn first, and trained instead. Raises InputError on what does
-    not fit, RunError at a loss that is not finite, Interrupted after a signal with a checkpoint written.
+    class only. `ticket`: a recipe by which a ticket is drawn first, and trained instead. `known_baselines`: scores that
+    are not computed again, by the SHA-256 of their data. Raises InputError on what does not fit, RunError at a loss
+    that is not finite, Interrupted after a signal with a checkpoint written.
     """
     early, settings = ticket_recipe(ticket, settings, out)
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
@@ -79,11 +82,13 @@ def finetune(
     )
     task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
+    chosen.check_widths(model.config.encoder.dim)
     check_free(out, resume=resume)
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
-        run.notes, run.few_shot = (*converted, *task.notes), few_shot is not None
+        run.notes = (*converted, *task.notes, *(missing(task) if with_baselines else ()))
+        run.few_shot, run.known = few_shot is not None, known_baselines
         if early is not None:
             with_ticket(run, early, stop)
         try:
@@ -108,6 +113,7 @@ class Run:
         self.device, self.encoder, self.weights = device_of(device), model, digest(model.state_dict())
         self.notes: tuple[str, ...] = ()
         self.few_shot = False
+        self.known: Known | None = None
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
@@ -153,10 +159,9 @@ class Run:
         with Progress(self.updates, start=start.step, enabled=not self.quiet) as progress:
             for step in () if over else self._steps(start):
                 self.folder.append({"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds})
-                progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds)
                 due = step.n % self.every == 0 or step.n == self.updates
-                if due:
-                    self._validate(step, progress)
+                found = self._validate(step) if due else {}
+                progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
                 if stop and not due:
                     self._checkpoint(step, best=False)
                 _heed(stop, step)
@@ -199,21 +204,22 @@ class Run:
 
     def identity(self) -> Any:
         """What must not change between a checkpoint and its continuation."""
-        plain = {"settings": dump(self.settings), "data": self.task.sha256}
-        plain |= {"model": dump(self.objective.model.config), "encoder": self.weights}
-        return json.loads(json.dumps(plain))
+        model, settings = dump(self.objective.model.config), dump(self.settings)
+        about = {"settings": settings, "data": self.task.sha256, "model": model, "encoder": self.weights}
+        return json.loads(json.dumps(about))
 
-    def _validate(self, step: Step, progress: Progress) -> None:
+    def _validate(self, step: Step) -> dict[str, float]:
+        """What validation says, for the progress line; checkpoints."""
         outputs, loss = self._outputs("validation")
         metric, split, features = self.task.metric, self.task.validation, self.rows.features["validation"]
         value = self._settled(outputs).score(split, features, outputs)[metric]
-        progress.update(step.n, **{"val_loss": loss, metric: value})
-        row = {"step": step.n, "val_loss": loss, metric: value, "tokens": step.tokens, "seconds": step.seconds}
-        self.folder.append(row)
+        found = {"val_loss": loss, metric: value}
+        self.folder.append({"step": step.n, **found, "tokens": step.tokens, "seconds": step.seconds})
         better = (value, -loss) > self.best
         self.best = (value, -loss) if better else self.best
         self.stale = 0 if better else self.stale + 1
         self._checkpoint(step, best=better)
+        return found
 
     def _checkpoint(self, step: Step, *, best: bool) -> None:
         state = {"tokens": step.tokens, "seconds": step.seconds, "score": list(self.best), "stale": self.stale}
@@ -244,7 +250,7 @@ class Run:
             for name, one in outputs.items()
         }
         _heed(stop, step)
-        others = {one.name: one.score for one in self._baselines()} if with_baselines else {}
+        others = self._beside() if with_baselines else {}
         _heed(stop, step)
         result = Finetuned(
             str(self.folder.path),
@@ -271,12 +277,9 @@ class Run:
         self.folder.write_text("report.md", report(self.kind, rows, features, outputs[part], scores, part=part))
         return result
 
-    def _baselines(self) -> list[Baseline]:
-        found = self.kind.baselines(self.task)
-        if not self.few_shot:
-            return found
-        max_len = self.kind.description.max_len
-        return [*found, frozen(self.encoder, self.tokenizer, self.task, max_len=max_len, device=self.device)]
+    def _beside(self) -> Scores:
+        options: Any = {"few_shot": self.few_shot, "known": self.known, "device": self.device}
+        return beside(self.kind, self.task, self.encoder, self.tokenizer, **options)
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..config import dump
-from ..data.tasks import Split
+from ..data.tasks import Split, write_trained_on
 from ..data.tokenizer import TextTokenizer
 from ..model import Model, save_model
 from ..model.heads import EmbedConfig
@@ -45,11 +45,13 @@ def write_run(
     splits: Mapping[str, Split],
     encoder: str,
 ) -> None:
-    """The model with its tokenizer and description, result.json, the curve and the card; `encoder`: what it was."""
+    """The model with its tokenizer and description, hashes of its training texts, result.json, the curve and the card;
+    `encoder`: what it was."""
     save_model(model, folder.path, extra={"task": description.plain()})
     tokenizer.save(folder.path)
     if isinstance(head := model.config.head, EmbedConfig):
         write_modules(folder.path, head, dim=model.config.encoder.dim, max_len=description.max_len)
+    write_trained_on(splits["train"].texts, folder.path)
     folder.plot()
     folder.write_json("result.json", result._asdict())
     rows = {name: len(split) for name, split in splits.items()}

@@ -13,12 +13,11 @@ from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, Interrupted, RunError
-from ..model import Model, save_model
+from ..model import Model
 from ..train import checkpoints
 from ..train.engine import anywhere, check_compile, choose_core, device_of, engine, is_first_process
-from ..train.evaluate import masked_lm_loss
+from ..train.evaluate import validate
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, read_recipe, seconds
@@ -26,7 +25,9 @@ from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
-from .resolve import Source, begun, open_source, resolve
+from .objective import leave, objective_of
+from .resolve import begun, resolve
+from .source import Source, open_source
 from .tickets.pretraining import with_ticket
 from .tickets.recipe import ticket_recipe
 
@@ -58,12 +59,12 @@ def pretrain(
     device: str | None = None,
     quiet: bool = False,
 ) -> Pretrained:
-    """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
+    """Train a model by the recipe's objective on a folder that `prepare` wrote; it stands in `out` at the end.
 
-    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its
-    masked-LM head if it has one, stand instead of the recipe's. `ticket`: a recipe by which a ticket is drawn first,
-    and trained instead. Raises InputError on what does not fit, RunError at a loss that is not finite, Interrupted
-    after a signal, with a checkpoint written.
+    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its head if
+    the objective trains one of that kind, stand instead of the recipe's. `ticket`: a recipe by which a ticket is drawn
+    first, and trained instead. Raises InputError on what does not fit, RunError at a loss that is not finite,
+    Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
     early, settings = ticket_recipe(ticket, settings, out)
@@ -117,8 +118,9 @@ class Run:
 
     def take(self, model: Model) -> None:
         """Train this model."""
-        choose_core(model, self.recipe.train.core, device=self.device, length=self.shards.seq_len)
-        self.objective = MaskedLm(model).to(self.accelerator.device)
+        made = objective_of(self.recipe, model, continued=self.source is not None)
+        choose_core(made, self.recipe.train.core, device=self.device, length=self.shards.seq_len)
+        self.objective = made.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, self.recipe.optim)
 
     def go(self, stop: Stop, *, resume: bool) -> Pretrained:
@@ -187,8 +189,10 @@ class Run:
         recipe = dump(self.recipe)
         train = {name: recipe["train"][name] for name in ("batch_size", "accumulate", "seed")}
         data = {"sha256": self.shards.sha256, **recipe["data"]}
-        own = {"ticket": self.ticket} if self.ticket else {}
-        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data, **own}
+        found = {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        found |= {"ticket": self.ticket} if self.ticket else {}
+        plain = recipe["objective"] == {"kind": "masked_lm"}  # what checkpoints without this entry are of
+        return found if plain else found | {"objective": recipe["objective"]}
 
     def _write_head(self) -> None:
         self.folder.write_environment()
@@ -213,10 +217,11 @@ class Run:
         if step.n == 1:
             self.ahead = step.seconds
         if self.main:
-            row = {"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds}
+            losses = {"loss": step.loss, **(step.parts if len(step.parts) > 1 else {})}
+            row = {"step": step.n, **losses, "tokens": step.tokens, "seconds": step.seconds}
             self.folder.append({**row, "lr": step.lr, "norm": step.norm})
             speed = (step.tokens - start.tokens) / max(step.seconds - start.seconds, 1e-9)
-            progress.update(step.n, loss=step.loss, tokens_per_second=speed)
+            progress.update(step.n, **losses, tokens_per_second=speed)
         settings = self.recipe.train
         better = step.n % settings.evaluate_every == 0 and self._validate(step)
         if better or step.n % settings.checkpoint_every == 0:
@@ -227,11 +232,11 @@ class Run:
         if self.validation is None:
             return False
         batches = self.feed.validation(self.validation)
-        self.val_loss = masked_lm_loss(self.objective, batches, autocast=self.accelerator.autocast())
+        scores = validate(self.objective, batches, autocast=self.accelerator.autocast())
+        self.val_loss = scores["val_loss"]
         self.validated = step.n
         if self.main:
-            row = {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
-            self.folder.append(row)
+            self.folder.append({"step": step.n, **scores, "tokens": step.tokens, "seconds": step.seconds})
         better = math.isfinite(self.val_loss) and (self.lowest is None or self.val_loss < self.lowest)
         self.lowest = self.val_loss if better else self.lowest
         return better
@@ -258,7 +263,7 @@ class Run:
         self._heed(stop, step)
         result = Pretrained(str(self.folder.path), step.n, step.tokens, step.seconds, step.loss, self.val_loss)
         if self.main:
-            save_model(self.objective.model, self.folder.path)
+            leave(self.objective, self.folder.path, TextTokenizer.load(self.shards.tokenizer_folder))
             self.folder.plot()
             self.folder.write_json("result.json", result._asdict())
             write_card(self.folder.path, result._asdict(), recipe=dump(self.recipe))

@@ -11,7 +11,8 @@ NAMES = {
     "mae": "MAE",
     "exact": "exact match",
 }
-IN_UNITS = ("rmse", "mae")  # of the labels; all others are shares or correlations
+IN_UNITS = ("rmse", "mae")  # of the labels
+CORRELATIONS = ("pearson", "spearman", "matthews")  # from -1 to 1; all others are shares
 
 
 class Score(NamedTuple):
@@ -22,6 +23,12 @@ class Score(NamedTuple):
     low: float | None
     high: float | None
     in_units: bool
+    correlation: bool
+
+
+def shown_name(name: str) -> str:
+    """What people call it."""
+    return NAMES.get(name, name.replace("_", " "))
 
 
 def ordered(scores: Mapping[str, float], metric: str) -> list[Score]:
@@ -29,11 +36,12 @@ def ordered(scores: Mapping[str, float], metric: str) -> list[Score]:
     names = [name for name in scores if name != "rows" and not name.endswith(("_low", "_high"))]
     return [
         Score(
-            NAMES.get(name, name.replace("_", " ")),
+            shown_name(name),
             scores[name],
             scores.get(f"{name}_low"),
             scores.get(f"{name}_high"),
             name in IN_UNITS,
+            name in CORRELATIONS,
         )
         for name in sorted(names, key=lambda name: name != metric)
     ]

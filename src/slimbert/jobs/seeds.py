@@ -1,5 +1,6 @@
 """The same fine-tuning with several seeds: mean, deviation and interval, which one seed cannot give."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,19 +33,23 @@ def with_seeds(
 ) -> Seeded:
     """`one` for `seeds` seeds from `first` on, each in a folder below `out`, all on the split of the first.
 
-    Raises InputError for fewer than 2.
+    Baselines are computed once for equal data (with few rows a class every seed draws its own). Raises InputError for
+    fewer than 2.
     """
     if seeds < 2:
         raise InputError("--seeds", f"{seeds} is too small", "give 2 or more; 5 give a useful interval")
-    numbers = range(first, first + seeds)
-    runs = tuple(
-        one(out=Path(out) / f"seed-{n}", seed=n, split_seed=first, with_baselines=with_baselines) for n in numbers
-    )
-    metric = runs[0].metric
+    known: dict[str, Any] = {}
+    made: list[Finetuned] = []
+    for n in range(first, first + seeds):
+        folder = Path(out) / f"seed-{n}"
+        run = one(out=folder, seed=n, split_seed=first, with_baselines=with_baselines, known_baselines=known)
+        known[json.loads((folder / "data.json").read_text())["sha256"]] = run.baselines
+        made.append(run)
+    runs, metric = tuple(made), made[0].metric
     found = over_seeds([(run.test or run.validation)[metric] for run in runs])
     best = max(runs, key=lambda run: run.validation[metric])
-    made = Seeded(str(out), metric, runs, **asdict(found), best=best.run)
-    plain: dict[str, Any] = made._asdict() | {"runs": [run._asdict() for run in runs]}
-    with RunFolder(out) as folder:
-        folder.write_json(SUMMARY, plain)
-    return made
+    several = Seeded(str(out), metric, runs, **asdict(found), best=best.run)
+    plain: dict[str, Any] = several._asdict() | {"runs": [run._asdict() for run in runs]}
+    with RunFolder(out) as outer:
+        outer.write_json(SUMMARY, plain)
+    return several

@@ -60,6 +60,12 @@ class Settings:
         if self.seed < 0:
             raise InputError("--set seed", f"{self.seed} is negative", "give 0 or more")
 
+    def check_widths(self, dim: int) -> None:
+        """Raises InputError where vectors of `dim` numbers have no such beginnings."""
+        if wide := [width for width in self.widths if width > dim]:
+            problem = f"{wide[0]}, the vectors of this encoder have {dim} numbers"
+            raise InputError("--set widths", problem, f"give widths up to {dim}")
+
 
 def default_lr(dim: int) -> float:
     """5e-5 from a width of 512 on, 1e-4 from 384; below 0.0512 / width (2e-4 at 256, 8e-4 at 64). Ours; docs/log.md."""

@@ -1,7 +1,7 @@
 """Where an encoder comes from: a run or one of its checkpoints, a transformers folder, or a Hub name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from ..data.tokenizer import TextTokenizer, has_tokenizer
 from ..errors import InputError
@@ -14,6 +14,31 @@ from ..train.run import RECIPE
 
 OWN = "objective.model."  # before the names of the model's tensors in a checkpoint
 Prefer = Literal["masked_lm", "pooler"]
+
+
+class Source(NamedTuple):
+    """The model to continue from, its name, and its tokenizer where its folder holds one."""
+
+    name: str
+    model: Model
+    tokenizer: TextTokenizer | None
+
+
+def open_source(name: str | Path) -> Source:
+    """Any encoder that can be continued: a run, a transformers folder, a Hub name."""
+    model, folder, _ = open_model(name)
+    return Source(str(name), model, None if folder is None else TextTokenizer.load(folder))
+
+
+def take(module: Any, source: Any, place: str) -> None:
+    """Copy the weights of `source`. Raises InputError with the place where a setting changed a shape."""
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in source.state_dict().items()}
+    for key in wanted.keys() | given.keys():
+        if wanted.get(key) != given.get(key):
+            problem = f"{key} is {given.get(key, 'not there')}, the recipe asks for {wanted.get(key, 'no such tensor')}"
+            raise InputError(place, problem, "do not --set what the model to continue from decides")
+    module.load_state_dict(source.state_dict())
 
 
 def open_model(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model, Path | None, tuple[str, ...]]:

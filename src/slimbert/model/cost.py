@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..parts.core import use_core
+from ..parts.narrow import NarrowConfig
 from ..subnet import axes_of_encoder
 from .model import Model, ModelConfig, skeleton
 
@@ -40,6 +41,7 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     """
     model = skeleton(config)
     use_core(model, "explicit")
+    model.encoder.joins = False  # each layer counts its own products; together they are as many
     parts = list(_parts(model))
     meter = _Meter(model)
     for name, _, part in parts:
@@ -48,9 +50,9 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     with meter.products, torch.autograd.graph.saved_tensors_hooks(meter.saved, lambda tensor: tensor):
         ids = torch.zeros(batch, length, dtype=torch.long, device="meta")
         select = None if keep is None else ids[:, :keep]
-        encoded = model.encoder(ids, select=select)
+        encoded = model.encoder(ids, select=select, trace=model.trace)
         if model.head is not None:
-            model.answer(encoded.state)
+            model.answer(encoded)
     units: dict[str, dict[str, int]] = {}
     for key, axis in axes_of_encoder(config.encoder).items():
         place, _, axis_name = key.rpartition(".")
@@ -109,3 +111,20 @@ def _parts(model: Model) -> Iterator[tuple[str, str, Any]]:
         yield "norm", getattr(config.final_norm, "kind", "norm"), encoder.norm
     if model.head is not None:
         yield "head", getattr(model.config.head, "kind", "head"), model.head
+
+
+def cost_per_point(config: ModelConfig, *, length: int, keep: int | None = None) -> list[int]:
+    """Multiply-adds that lead from one trace point to the next, with the unit there, for a text of `length` tokens."""
+    macs = {part.name: part.macs for part in cost(config, length=length, keep=keep)}
+    out: list[int] = []
+    ahead, split = macs["embedding"], False
+    for i, layer in enumerate(config.encoder.layers):
+        if isinstance(layer, NarrowConfig):
+            split = not layer.memory
+            continue
+        each = [macs[f"layers.{i}.{j}"] for j in range(len(getattr(layer, "mix", ())))]
+        for some in [[one] for one in each] if split else [each]:
+            out.append(ahead + sum(some))
+            ahead = 0
+    unit = macs.get("head", 0) // len(out)
+    return [one + unit for one in out]

@@ -2,8 +2,8 @@
 
 Linear maps and embeddings are normal with the standard deviation of the encoder's config (BERT: 0.02, Devlin et al.
 2018, arXiv:1810.04805, the published code), biases are zero, norms are the identity. torch's defaults train badly here.
-Random weights live in maps and tables, filled here from the generator; a part that owns raw parameters or buffers fills
-all of them in `reset_parameters()`, with constants.
+Random weights live in maps and tables, filled here from the generator; a map with an `init_std` of its own keeps to it.
+A part that owns raw parameters or buffers fills all of them in `reset_parameters()`, with constants.
 """
 
 import torch
@@ -17,7 +17,8 @@ Map = nn.Linear | GroupedLinear | nn.Conv1d | nn.Conv2d
 def initialise(module: nn.Module, std: float, generator: torch.Generator | None = None) -> None:
     """Fill what `module` itself owns (not its children)."""
     if isinstance(module, Map):
-        nn.init.normal_(module.weight, std=std, generator=generator)
+        own: float | None = getattr(module, "init_std", None)
+        nn.init.normal_(module.weight, std=std if own is None else own, generator=generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):

@@ -22,18 +22,27 @@ def together(segments: Tensor, kernel: int) -> Tensor:
     return padded.unfold(1, kernel, 1) == segments.unsqueeze(-1)
 
 
-def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
-    """The taps of the rows at ctx.index: values [B, S0, F] -> [B, K, kernel, F], zeros where a tap is nothing.
+def neighbours(ctx: Context, kernel: int) -> tuple[Tensor, Tensor]:
+    """(places [B, K * kernel], there [B, K, kernel]) of the taps of the rows at ctx.index; not there: counts as zero.
 
-    The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
+    A place outside the row is moved inside, so that all may be gathered.
     """
-    length = values.shape[1]
-    rows = places(None, length, values.device).expand(len(values), -1) if ctx.index is None else ctx.index
-    taps = rows.unsqueeze(-1) + torch.arange(kernel, device=values.device) - kernel // 2
+    length = ctx.kv.shape[1]
+    rows = places(None, length, ctx.kv.device).expand(len(ctx.kv), -1) if ctx.index is None else ctx.index
+    taps = rows.unsqueeze(-1) + torch.arange(kernel, device=rows.device) - kernel // 2
     there = (taps >= 0) & (taps < length)
     flat = taps.clamp(0, length - 1).flatten(1)
     if ctx.mask is not None:
         there = there & ctx.mask.gather(1, flat).view_as(taps)
     if ctx.segments is not None:
         there = there & (ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows).unsqueeze(-1))
+    return flat, there
+
+
+def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
+    """The taps of the rows at ctx.index: values [B, S0, F] -> [B, K, kernel, F], zeros where a tap is nothing.
+
+    The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
+    """
+    flat, there = neighbours(ctx, kernel)
     return pick(values, flat).unflatten(1, (-1, kernel)).masked_fill(~there.unsqueeze(-1), 0.0)

@@ -13,11 +13,15 @@ from torch import nn
 from ..errors import InputError
 
 Course = Literal["linear", "cosine", "trapezoidal", "constant"]
+Rise = Literal["linear", "square_root"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """`warmup`: share of the run in which the rate rises from 0; `cooldown`: share in which a trapezoid falls to 0."""
+    """`warmup`: share of the run in which the rate rises from 0; `cooldown`: share in which a trapezoid falls to 0.
+
+    `rise`: how it rises; by the square root of the share as in the LAMB recipes of GroupBERT's authors.
+    """
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.98)
@@ -26,6 +30,7 @@ class OptimConfig:
     clip: float | None = 1.0
     course: Course = "trapezoidal"
     warmup: float = 0.06
+    rise: Rise = "linear"
     cooldown: float = 0.3
 
     def check(self, path: str) -> None:
@@ -58,7 +63,8 @@ def rate(config: OptimConfig, share: float) -> float:
     """The learning rate when `share` (0..1) of the run's budget is spent."""
     share = min(max(share, 0.0), 1.0)
     if share < config.warmup:
-        return config.lr * share / config.warmup
+        risen = share / config.warmup
+        return config.lr * (math.sqrt(risen) if config.rise == "square_root" else risen)
     if config.course == "constant":
         return config.lr
     if config.course == "trapezoidal":

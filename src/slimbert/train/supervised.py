@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ..model.heads import EmbedConfig, PoolerConfig, SequenceConfig
+from ..model.heads import reads_first_row
 from ..model.model import Model
-from ..state import Encoded, State
-from .objectives import INPUTS, Batch, Encode, Loss, Objective, with_auxiliary
+from ..state import Encoded
+from .objectives import Batch, Encode, Loss, Objective, inputs_of, with_auxiliary
 
 Judge = Callable[[Tensor, Batch], Tensor]
 Windows = Literal["mean", "max"]
@@ -35,10 +35,14 @@ class Supervised(Objective):
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         if _has_many(batch, self.chunk):
-            mean = self.judge(_gathered(self.model, encode, batch, self.chunk, self.windows), batch)
-            return Loss(mean, {"task": mean})
+            answers, added = _gathered(self.model, encode, batch, self.chunk, self.windows)
+            mean = self.judge(answers, batch)
+            loss = Loss(mean, {"task": mean})
+            for i, value in enumerate(added):
+                loss = loss.plus(f"auxiliary_{i}", value)
+            return loss
         encoded = encode(None, with_first_row(self.model, batch))
-        mean = self.judge(_read(self.model, encoded.state, batch, self.windows), batch)
+        mean = self.judge(_read(self.model, encoded, batch, self.windows), batch)
         return with_auxiliary(Loss(mean, {"task": mean}), encoded)
 
 
@@ -47,17 +51,16 @@ def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int 
     for texts that belong together."""
 
     def encode(_: Any, some: Batch) -> Encoded:
-        options = {name: some[name] for name in INPUTS if name in some}
-        return model.encoder(some["input_ids"], **options)
+        return model.encoder(some["input_ids"], **inputs_of(model, some))
 
     if _has_many(batch, chunk):
-        return _gathered(model, encode, batch, chunk, windows)
-    return _read(model, encode(None, with_first_row(model, batch)).state, batch, windows)
+        return _gathered(model, encode, batch, chunk, windows)[0]
+    return _read(model, encode(None, with_first_row(model, batch)), batch, windows)
 
 
-def _read(model: Model, state: State, batch: Batch, windows: Windows) -> Tensor:
-    """What the head says of a state; one answer for the windows of a text."""
-    answers = model.answer(state).float()
+def _read(model: Model, encoded: Encoded, batch: Batch, windows: Windows) -> Tensor:
+    """What the head says; one answer for the windows of a text."""
+    answers = model.answer(encoded).float()
     return merged(answers, batch["windows"], windows) if "windows" in batch else answers
 
 
@@ -66,35 +69,40 @@ def _has_many(batch: Batch, chunk: int | None) -> bool:
     return "texts" in batch or ("windows" in batch and chunk is not None and len(batch["input_ids"]) > chunk)
 
 
-def _gathered(model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows) -> Tensor:
-    """[B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W].
+def _gathered(
+    model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """([B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W]; what the
+    mixers add to the loss, each the mean over the rows).
 
     The rows are encoded `chunk` at a time, those of similar length together; for the backward pass each chunk is
-    computed again. What mixers add to the loss is not counted here.
+    computed again. A chunk counts by its share of the rows, so what mixers add is that of one pass where it is a mean
+    over rows; a balance of experts is then one within chunks.
     """
     ids, mask = batch["input_ids"], batch.get("mask")
     lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)
     order = lengths.argsort(descending=True, stable=True)
 
-    def vectors(rows: Tensor) -> Tensor:
+    def vectors(rows: Tensor) -> tuple[Tensor, ...]:
         longest = int(lengths[rows].max())
         some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
-        return model.answer(encode(None, with_first_row(model, some)).state).float()
+        encoded = encode(None, with_first_row(model, some))
+        return model.answer(encoded).float(), *(value * (len(rows) / len(ids)) for value in encoded.state.losses)
 
     parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
     again = len(parts) > 1 and torch.is_grad_enabled()
-    found = torch.cat([checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts])
-    found = found[order.argsort()]
-    return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows)
+    made = [checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts]
+    found = torch.cat([one for one, *_ in made])[order.argsort()]
+    added = tuple(torch.stack(values).sum() for values in zip(*(losses for _, *losses in made), strict=True))
+    return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows), added
 
 
 def with_first_row(model: Model, batch: Batch) -> Batch:
     """The batch with the first row wanted where the head reads no other."""
-    head = model.config.head
-    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig | EmbedConfig) and head.pool == "cls")
-    if not first or "select" in batch:
-        return batch
-    return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
+    head, place = model.config.head, torch.zeros_like(batch["input_ids"][:, :1])
+    if getattr(head, "answer", None) == "tags":  # tags of a head that halts: it does so by the first row
+        return {**batch, "select": torch.cat((place, batch["select"]), dim=1)} if "select" in batch else batch
+    return {**batch, "select": place} if reads_first_row(head) and "select" not in batch else batch
 
 
 def merged(answers: Tensor, windows: Tensor, how: Windows) -> Tensor:

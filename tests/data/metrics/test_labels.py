@@ -42,6 +42,7 @@ def test_what_is_reported():
     answers = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]], dtype=bool)
     found = label_scores(labels, answers)
     low, high = wilson(2, 4)
+    assert found.pop("micro_f1_low") <= found["micro_f1"] <= found.pop("micro_f1_high")
     assert found == pytest.approx(
         {
             "rows": 4,

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from slimbert.data.metrics import mae, pearson, regression_scores, rmse, spearman
+from slimbert.data.metrics import correlation_interval, mae, pearson, regression_scores, rmse, spearman
 
 numbers = st.one_of(st.integers(0, 5).map(float), st.floats(-1e3, 1e3, allow_subnormal=False, width=16))
 pairs = st.lists(st.tuples(numbers, numbers), min_size=2, max_size=30).map(lambda rows: tuple(np.array(rows).T))
@@ -47,7 +47,41 @@ def test_scale_does_not_matter():
 
 def test_what_is_reported():
     found = regression_scores([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
-    assert found == pytest.approx({"rows": 3, "pearson": 0.5, "spearman": 0.5, "rmse": (2 / 3) ** 0.5, "mae": 2 / 3})
+    ends = {"pearson_low": -1, "pearson_high": 1, "spearman_low": -1, "spearman_high": 1}  # three rows say nothing
+    scores = {"rows": 3, "pearson": 0.5, "spearman": 0.5, "rmse": (2 / 3) ** 0.5, "mae": 2 / 3}
+    assert found == pytest.approx(scores | ends)
+    constant = regression_scores([1.0, 2.0, 3.0, 4.0], [2.0] * 4)
+    assert list(constant) == ["rows", "pearson", "spearman", "rmse", "mae"] and constant["spearman"] == 0
+
+
+@given(pairs.filter(lambda pair: len(pair[0]) > 3))
+def test_intervals_of_pearson_equal_scipy(pair):
+    x, y = pair
+    assume(np.ptp(x) > 1e-2 and np.ptp(y) > 1e-2)
+    assume(abs(pearson(x, y)) < 1 - 1e-9)
+    expected = stats.pearsonr(x, y).confidence_interval()
+    assert correlation_interval(pearson(x, y), len(x)) == pytest.approx(tuple(expected), abs=1e-6)
+    low, high = correlation_interval(spearman(x, y), len(x), ranked=True)
+    assert -1 <= low <= spearman(x, y) <= high <= 1
+
+
+def test_interval_of_spearman_covers_as_often_as_it_says():
+    """400 samples of 60 rows with a correlation of ranks of 0.67: it lies within about 95 of 100 intervals."""
+    rng = np.random.default_rng(0)
+    true = 6 / np.pi * np.arcsin(0.69 / 2)  # of normal numbers with Pearson's 0.69
+    covered = 0
+    for _ in range(400):
+        x = rng.normal(size=60)
+        y = 0.69 * x + (1 - 0.69**2) ** 0.5 * rng.normal(size=60)
+        low, high = correlation_interval(spearman(x, y), 60, ranked=True)
+        covered += low <= true <= high
+    assert 0.91 <= covered / 400 <= 0.985  # 95% +- 3 deviations of 1.1%
+
+
+def test_perfect_correlations_are_sure():
+    assert correlation_interval(1.0, 10) == (1.0, 1.0)
+    assert correlation_interval(-1.0, 10, ranked=True) == (-1.0, -1.0)
+    assert correlation_interval(0.3, 3) == (-1.0, 1.0)
 
 
 def test_bad_numbers_are_refused():

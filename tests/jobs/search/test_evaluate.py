@@ -35,7 +35,7 @@ def test_every_method_and_re_ranked(built: Path, pairs: Path):
     queries, relevant = [one.text for one in wanted], [{one.id} for one in wanted]
     rows = evaluate(opened, queries, relevant, rerank=Reranker(pairs, device="cpu"))
     names = ["vectors", "bm25", "hybrid"]
-    assert [row.method for row in rows] == [*names, *(f"{name}, re-ranked" for name in names)]
+    assert [row.method for row in rows] == [*names, "static", *(f"{name}, re-ranked" for name in names)]
     assert rows[0].recall_1 == 1  # a text is nearest to itself
     assert all(row.recall_100 == 1 for row in (rows[0], rows[2]))
 

@@ -11,7 +11,7 @@ from .answers import (
     squad_scores,
     withhold,
 )
-from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, scores_with, wilson
+from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, wilson
 from .entities import (
     Entity,
     EntityScores,
@@ -21,8 +21,19 @@ from .entities import (
     entity_scores,
 )
 from .labels import exact_share, label_counts, label_f1, label_scores, macro_label_f1, micro_label_f1, thresholds
-from .ranking import ndcg_at, ranking_scores, recall_at, reciprocal_rank_at
-from .regression import mae, pearson, regression_scores, rmse, spearman
+from .measures import (
+    Measured,
+    answer_measures,
+    class_measures,
+    differ,
+    label_measures,
+    number_measures,
+    rank_measures,
+    scores_with,
+    tag_measures,
+)
+from .ranking import ndcg_at, ranking_scores, ranks, recall_at, reciprocal_rank_at
+from .regression import correlation_interval, mae, pearson, regression_scores, rmse, spearman
 from .seeds import (
     Paired,
     Seeds,
@@ -41,6 +52,7 @@ __all__ = [
     "Entity",
     "EntityScores",
     "Interval",
+    "Measured",
     "NullThreshold",
     "Paired",
     "Seeds",
@@ -48,12 +60,16 @@ __all__ = [
     "TypeScores",
     "accuracy",
     "answer_f1",
+    "answer_measures",
     "answer_rows",
     "best_threshold",
     "bootstrap_interval",
     "bootstrap_score",
     "bootstrap_statistic",
+    "class_measures",
     "confusion",
+    "correlation_interval",
+    "differ",
     "entities",
     "entity_counts",
     "entity_scores",
@@ -63,6 +79,7 @@ __all__ = [
     "f1_of_counts",
     "label_counts",
     "label_f1",
+    "label_measures",
     "label_scores",
     "macro_f1",
     "macro_label_f1",
@@ -72,10 +89,13 @@ __all__ = [
     "micro_label_f1",
     "ndcg_at",
     "normalise_answer",
+    "number_measures",
     "over_seeds",
     "paired_bootstrap",
     "pearson",
+    "rank_measures",
     "ranking_scores",
+    "ranks",
     "recall_at",
     "reciprocal_rank_at",
     "regression_scores",
@@ -84,6 +104,7 @@ __all__ = [
     "scores_with",
     "spearman",
     "squad_scores",
+    "tag_measures",
     "tag_scores",
     "thresholds",
     "wilson",

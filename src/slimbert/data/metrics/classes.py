@@ -68,12 +68,6 @@ def score(labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
     return {"rows": len(labels), **scores}
 
 
-def scores_with(metric: str, labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
-    """As `score`, with the score called `metric` where it is not among them (matthews)."""
-    scores = score(labels, predictions, classes=classes)
-    return scores | {"matthews": matthews(labels, predictions)} if metric == "matthews" else scores
-
-
 def wilson(right: int, rows: int, *, confidence: float = 0.95) -> Interval:
     """Interval of a share, here of right answers; good also near 0 and 1 and for few rows."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .classes import Floats, Ints, f1_of_counts, wilson
+from .seeds import bootstrap_score
 
 Bools = NDArray[np.bool_]
 
@@ -43,11 +44,14 @@ def exact_share(labels: Bools, answers: Bools) -> float:
 
 
 def label_scores(labels: Bools, answers: Bools) -> dict[str, float]:
-    """What is reported of a run: rows, micro and macro F1, and the exact share with Wilson's interval."""
+    """What is reported of a run: rows, micro F1 with its bootstrap interval, macro F1, and the exact share with
+    Wilson's interval."""
     exact = exact_share(labels, answers)
     low, high = wilson(round(exact * len(labels)), len(labels))
-    scores = {"micro_f1": micro_label_f1(labels, answers), "macro_f1": macro_label_f1(labels, answers)}
-    return {"rows": len(labels), **scores, "exact": exact, "exact_low": low, "exact_high": high}
+    ends = bootstrap_score(label_counts(labels, answers), f1_of_counts)
+    scores: dict[str, float] = {"rows": len(labels), "micro_f1": micro_label_f1(labels, answers)}
+    scores |= {"micro_f1_low": ends[0], "micro_f1_high": ends[1], "macro_f1": macro_label_f1(labels, answers)}
+    return scores | {"exact": exact, "exact_low": low, "exact_high": high}
 
 
 def thresholds(labels: Bools, probabilities: NDArray[np.floating]) -> Floats:

@@ -14,8 +14,9 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .classes import Floats
+from .classes import Floats, Ints
 
 Ranked = Sequence[Sequence[Hashable]]  # per query its documents, the best first
 Relevant = Sequence[Mapping[Hashable, float] | Collection[Hashable]]  # per query document -> gain, or those of gain 1
@@ -62,6 +63,12 @@ def ranking_scores(ranked: Ranked, relevant: Relevant, *, cutoffs: Sequence[int]
         scores[f"mrr@{k}"] = float(reciprocal_rank_at(ranked, relevant, k=k).mean())
         scores[f"ndcg@{k}"] = float(ndcg_at(ranked, relevant, k=k).mean())
     return scores
+
+
+def ranks(scores: NDArray[np.floating], right: Ints) -> Ints:
+    """[Q] the place, from 1, of document right[q] by the scores [Q, D]; among equal scores the worst place."""
+    own = np.take_along_axis(scores, right[:, None], axis=1)
+    return (scores >= own).sum(axis=1)
 
 
 def _queries(ranked: Ranked, relevant: Relevant, k: int) -> list[_Query]:

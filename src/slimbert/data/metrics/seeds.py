@@ -131,10 +131,14 @@ def paired_bootstrap(
         differences = statistic(means[:, :width]) - statistic(means[:, width:])
         return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
 
-    drawn = apart(_means(both, draws, seed))
+    return paired_of(float(apart(both.mean(axis=0)[None])[0]), apart(_means(both, draws, seed)), confidence=confidence)
+
+
+def paired_of(difference: float, drawn: Floats, *, confidence: float = 0.95) -> Paired:
+    """The verdict on a difference by those of the draws [draws], as `paired_bootstrap` gives it."""
     tail = min(int(np.count_nonzero(drawn <= 0)), int(np.count_nonzero(drawn >= 0)))
     low, high = _middle(drawn, confidence)
-    return Paired(float(apart(both.mean(axis=0)[None])[0]), low, high, min(1.0, 2 * (1 + tail) / (draws + 1)))
+    return Paired(difference, low, high, min(1.0, 2 * (1 + tail) / (len(drawn) + 1)))
 
 
 def _table(values: ArrayLike) -> Floats:

@@ -6,6 +6,7 @@ One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` f
 from .classes import RARE
 from .load import KINDS, find_splits, load_split, load_task, load_texts
 from .named import NAMED
+from .seen import count_trained_on, write_trained_on
 from .task import Split, Task, fingerprint
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "RARE",
     "Split",
     "Task",
+    "count_trained_on",
     "find_splits",
     "fingerprint",
     "load_split",
     "load_task",
     "load_texts",
+    "write_trained_on",
 ]

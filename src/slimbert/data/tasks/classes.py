@@ -2,8 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, class_names, read_labels, read_texts
 from ..splits import same_texts
-from .tables import open_table
+from .file import DataFile, open_table
 from .task import Ints, Split
 
 RARE = 0.05  # a share of -1 below this, beside the labels 0, 1, ..., means "unlabelled" and not a class
@@ -21,7 +20,7 @@ SHOWN = 12  # classes whose counts a note lists
 class Classes:
     """Labels are words; whole numbers and booleans become words, those of Hugging Face data sets their names."""
 
-    def open(self, files: Sequence[Path]) -> Rows:
+    def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
@@ -57,11 +56,7 @@ class Classes:
         if len(there) > max(2, len(values) / 2):
             many = f"column {columns.label!r} has {len(there)} different values in {len(values)} rows"
             raise InputError(rows.name, f"{many}: texts or numbers, not classes", "choose another with --label-column")
-        written: dict[str, str] = {}
-        for row, name in enumerate(values):
-            if name is not None and written.setdefault(name.casefold(), name) != name:
-                problem = f"label {name!r}, and {written[name.casefold()]!r} before: they differ only in case"
-                raise InputError(rows.place(row), problem, "write a label one way")
+        refuse_other_case(((row, name) for row, name in enumerate(values) if name is not None), rows.place)
         if names := class_names(rows, columns.label):
             return tuple(name for name in names if name in there)
         numbers = all(re.fullmatch(r"-?\d+", name) for name in there)
@@ -72,8 +67,7 @@ class Classes:
         kept = [row for row, name in enumerate(values) if name is not None]
         for row in kept:
             if values[row] not in number:
-                known = ", ".join(names[:SHOWN])
-                raise InputError(rows.place(row), f"unknown label {values[row]!r}", f"the labels to learn are {known}")
+                raise unknown(rows.place(row), values[row], names)
         texts = read_texts(rows, columns.texts)
         classes = np.array([number[values[row]] for row in kept], dtype=np.int64)
         return Split([texts[row] for row in kept], classes)
@@ -94,3 +88,22 @@ class Classes:
         counts = Counter(split.labels.tolist())
         few = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(names[:SHOWN]))
         return f"{len(names)} classes in train: {few}" + ", ..." * (len(names) > SHOWN)
+
+
+def refuse_other_case(named: Iterable[tuple[int, str]], place: Callable[[int], str]) -> None:
+    """InputError for the first of (row, label) that differs from one before only in case."""
+    written: dict[str, str] = {}
+    for row, name in named:
+        if (before := written.setdefault(name.casefold(), name)) != name:
+            problem = f"label {name!r}, and {before!r} before: they differ only in case"
+            raise InputError(place(row), problem, "write a label one way")
+
+
+def unknown(place: str, name: str, names: Sequence[str], *, what: str = "") -> InputError:
+    """A label that is none of those to learn, with the one that was probably meant, or all."""
+    meant = next((known for known in names if known.casefold() == name.casefold()), None)
+    listed = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+    remedy = (
+        f"the labels to learn are {listed}" if meant is None else f"write {meant!r}, as the labels to learn have it"
+    )
+    return InputError(place, f"unknown {what or f'label {name!r}'}", remedy)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import pyarrow as pa
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, class_names, plain, read_texts, require
 from ..splits import same_texts
-from .classes import SHOWN
-from .tables import open_table
+from .classes import SHOWN, refuse_other_case, unknown
+from .file import DataFile, open_table
 from .task import Ints, Split
 
 SEPARATORS = ("|", ";", ",")  # of a set written as one word; the first that occurs in the column counts
@@ -24,7 +23,7 @@ class LabelSets:
     def __init__(self) -> None:
         self.mark: str | None = None
 
-    def open(self, files: Sequence[Path]) -> Rows:
+    def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
@@ -34,21 +33,30 @@ class LabelSets:
         return "multilabel"
 
     def values(self, rows: Rows, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
-        """A frozenset of words for each row."""
+        """A frozenset of words for each row; None for all where no row has any."""
         require(rows, columns.label)
         column = plain(rows.table.column(columns.label))
         names = class_names(rows, columns.label)
+        written = column.to_pylist()
+        if all(value is None for value in written):
+            return list(written)
+        if None in written:
+            problem, remedy = f"no labels in column {columns.label!r}", "write an empty list or text where none fits"
+            raise InputError(rows.place(written.index(None)), problem, remedy)
         if is_list(column.type):
-            return [None if value is None else _words(value, names) for value in column.to_pylist()]
-        if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+            made = [_words(value, names) for value in written]
+        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            if self.mark is None:  # the first split that is read decides for all
+                there = (mark for mark in SEPARATORS if any(mark in value for value in written))
+                self.mark = next(there, SEPARATORS[0])
+            made = [_words(value.split(self.mark), None) for value in written]
+        else:
             problem = f"column {columns.label!r} holds {column.type}, not several labels a row"
             raise InputError(rows.name, problem, "give lists, or words with | between them")
-        written = column.to_pylist()
-        if self.mark is None:  # the first split that is read decides for all
-            there = (mark for mark in SEPARATORS if any(mark in value for value in written if value))
-            self.mark = next(there, SEPARATORS[0])
-        mark = self.mark
-        return [frozenset(word for part in (value or "").split(mark) if (word := part.strip())) for value in written]
+        for row, found in enumerate(made):
+            if any(word.lower() == "nan" for word in found):
+                raise InputError(rows.place(row), f"nan in column {columns.label!r} is no label", "remove it")
+        return made
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
         return values
@@ -57,6 +65,8 @@ class LabelSets:
         there = {name for value in values if value for name in value}
         if not there:
             raise InputError(rows.name, f"no row has a label in {columns.label!r}", "check the label column")
+        named = ((row, name) for row, value in enumerate(values) for name in sorted(value or ()))
+        refuse_other_case(named, rows.place)
         known = class_names(rows, columns.label)
         return tuple(name for name in known if name in there) if known else tuple(sorted(there))
 
@@ -67,8 +77,7 @@ class LabelSets:
         for place, row in enumerate(kept):
             for name in values[row]:
                 if name not in number:
-                    known = ", ".join(names[:SHOWN])
-                    raise InputError(rows.place(row), f"unknown label {name!r}", f"the labels to learn are {known}")
+                    raise unknown(rows.place(row), name, names)
                 labels[place, number[name]] = True
         texts = read_texts(rows, columns.texts)
         return Split([texts[row] for row in kept], labels)

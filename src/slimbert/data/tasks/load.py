@@ -18,17 +18,16 @@ from ...errors import InputError
 from ..columns import LABELS, MOST_SCORES, Columns, Texts, read_texts
 from ..conll import is_conll
 from ..files import SUFFIXES, form, lines
-from ..rows import Table, read_table, table_of
+from ..rows import Table
 from ..splits import stratified
-from ..squad import is_squad
 from ..tagging import SPANS, TAGS, WORDS
 from .classes import Classes
+from .file import DataFile, open_table
 from .label_sets import LabelSets, is_list
 from .named import NAMED
 from .numbers import Numbers, is_numbers
 from .pairs import UNSCORED, Pairs, looks_paired
 from .questions import Spans
-from .tables import open_table
 from .tags import Tags
 from .task import Shape, Split, Task, fingerprint
 
@@ -64,16 +63,18 @@ def load_task(
     named, asked = NAMED.get(kind or ""), kind
     if named is not None:
         kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label
-    files = find_splits(Path(path))
+    files = {name: [DataFile(file) for file in some] for name, some in find_splits(Path(path)).items()}
     shape, why = (KINDS[kind](), "as asked") if kind else _guessed(files, text_columns, label_column)
     parts = {name: shape.open(some) for name, some in files.items()}
     first = parts.get("train") or next(iter(parts.values()))
     shared = set.intersection(*(set(rows.columns) for rows in parts.values()))
     columns = shape.choose(first, shared=shared, texts=text_columns, label=label_column)
+    for rows in parts.values():
+        rows.check_ids(columns)
     found = shape.kind(columns)
     if kind not in (None, found):
-        problem = f"the data looks like {found}: text in {', '.join(columns.texts)}"
-        raise InputError(f"--task {kind}", problem, "name the text columns with --text-column")
+        problem = f"--task {kind} was asked for, the data looks like {found}: text in {', '.join(columns.texts)}"
+        raise InputError(first.name, problem, "name the text columns with --text-column")
     notes = [f"task: {found} ({why})", *columns.reasons]
     values = {
         name: shape.values(rows, columns, split=name, notes=notes)
@@ -113,8 +114,9 @@ def load_split(
     if Path(path).is_dir() and split not in found:
         raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
     shape = KINDS[kind]()
-    rows = shape.open(found.get(split) or next(iter(found.values())))
+    rows = shape.open([DataFile(file) for file in found.get(split) or next(iter(found.values()))])
     columns = Columns(tuple(text_columns), label_column, ())
+    rows.check_ids(columns)
     values = shape.unify({split: shape.values(rows, columns, split=split, notes=[])}, [])[split]
     if all(value is None for value in values):
         raise InputError(rows.name, "no row has a label", "evaluate on another split or file")
@@ -127,7 +129,7 @@ def load_texts(path: str | Path, *, text_columns: Sequence[str]) -> Texts:
         if len(text_columns) != 1:
             raise InputError(path, "a .txt file cannot hold pairs", f"use .csv with columns {', '.join(text_columns)}")
         return [text for _, text in lines(str(path))]
-    return read_texts(open_table([Path(path)]), text_columns, lenient=True)
+    return read_texts(open_table([DataFile(Path(path))]), text_columns, lenient=True)
 
 
 _NAMES = {
@@ -160,17 +162,17 @@ def _holds_labels(file: Path) -> bool:
     return form(file) not in ("", ".txt") or (is_conll(file) and form(file) != ".txt")
 
 
-def _guessed(files: dict[str, list[Path]], texts: Sequence[str] | None, label: str | None) -> tuple[Shape, str]:
+def _guessed(files: dict[str, list[DataFile]], texts: Sequence[str] | None, label: str | None) -> tuple[Shape, str]:
     """The shape of the labels, and why it was taken."""
     file = (files.get("train") or next(iter(files.values())))[0]
-    if is_conll(file):
+    if file.has_lines_of_words:
         return Tags(), "a word a line"
-    if is_squad(file):
+    if file.is_squad:
         return Spans(), "the form of SQuAD"
-    table = _python_values(file)
-    if table is not None and _are_tags(table, texts, label):
+    rows = None if file.records is not None else open_table([file])
+    if (rows is None or any(is_list(kind) for kind in rows.table.schema.types)) and _are_tags(file.rows, texts, label):
         return Tags(), "a tag for every word, or spans of texts"
-    rows = open_table([file])
+    rows = rows or open_table([file])
     names = {name.strip().lower() for name in rows.columns}
     if {"question", "context"} <= names and names & {"answers", "answer", "answer_text"} and label is None:
         return Spans(), "questions, contexts and answers"
@@ -182,14 +184,6 @@ def _guessed(files: dict[str, list[Path]], texts: Sequence[str] | None, label: s
     if is_numbers(rows, columns.label, most=MOST_SCORES):
         return Numbers(), f"{columns.label!r} holds fractional numbers"
     return Classes(), f"{'two text columns' if len(columns.texts) == 2 else 'one text column'}, one label a row"
-
-
-def _python_values(file: Path) -> Table | None:
-    """The rows of a file that may hold lists; None where no column does."""
-    if form(file) in (".json", ".jsonl"):
-        return read_table(file)
-    rows = open_table([file])
-    return table_of(rows) if any(is_list(kind) for kind in rows.table.schema.types) else None
 
 
 def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> bool:

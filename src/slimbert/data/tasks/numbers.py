@@ -1,7 +1,6 @@
 """One number a row: scores, ratings, similarities (regression)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 from ...errors import InputError
 from ..columns import Columns, Rows, choose, plain, read_texts, require
 from ..splits import same_texts
-from .tables import open_table
+from .file import DataFile, open_table
 from .task import Ints, Split
 
 BINS = 10  # strata: rows are split so that low, middle and high numbers stand on every side
@@ -19,7 +18,7 @@ BINS = 10  # strata: rows are split so that low, middle and high numbers stand o
 class Numbers:
     """Labels are finite numbers; words that are numbers ("3.5") count, nothing else does."""
 
-    def open(self, files: Sequence[Path]) -> Rows:
+    def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:

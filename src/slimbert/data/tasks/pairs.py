@@ -5,7 +5,6 @@ the number of the positive text [N], equal for equal texts, so that none counts 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy as np
 from ...errors import InputError
 from ..columns import LABELS, PAIRS, Columns, Rows, choose, read_texts
 from ..splits import same_texts
+from .file import DataFile, open_table
 from .numbers import Numbers
-from .tables import open_table
 from .task import Ints, Split
 
 TELLING = (  # names that mean it, where no label stands beside them
@@ -31,7 +30,7 @@ UNSCORED = ""  # the label column of pairs without scores
 class Pairs:
     """Two text columns or more; a column of numbers makes them scored pairs."""
 
-    def open(self, files: Sequence[Path]) -> Rows:
+    def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
@@ -101,6 +100,13 @@ class Pairs:
         if names:
             return f"{len(split):,} pairs in train, scores {names[0]} to {names[1]}"
         return f"{len(split):,} pairs in train, {len(np.unique(split.labels)):,} different second texts"
+
+
+def candidates(split: Split) -> tuple[Ints, Ints]:
+    """Of pairs without scores: ([T] the row in which each different second text first stands, [N] which of them is the
+    own of each row)."""
+    _, first, own = np.unique(split.labels, return_index=True, return_inverse=True)
+    return first.astype(np.int64), own.astype(np.int64)
 
 
 def looks_paired(columns: Sequence[str]) -> bool:

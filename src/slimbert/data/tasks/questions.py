@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..columns import Columns
 from ..splits import same_texts
-from ..squad import Question, Questions, read_questions
+from ..squad import Question, Questions
+from .file import DataFile
 from .task import Ints, Split
 
 COLUMNS = Columns(("question", "context"), "answers", ("questions and contexts, answers with their places",))
@@ -20,23 +20,26 @@ COLUMNS = Columns(("question", "context"), "answers", ("questions and contexts, 
 class QuestionFiles:
     """The files of one split."""
 
-    files: tuple[Path, ...]
+    files: tuple[DataFile, ...]
     columns: tuple[str, ...] = (*COLUMNS.texts, COLUMNS.label)
 
     @cached_property
     def read(self) -> list[Questions]:
         """What stands in each file."""
-        return [read_questions(file) for file in self.files]
+        return [file.questions for file in self.files]
 
     @property
     def name(self) -> str:
-        return str(self.files[0])
+        return str(self.files[0].path)
+
+    def check_ids(self, columns: Columns) -> None:
+        """Nothing: the ids of questions are checked as they are read."""
 
 
 class Spans:
     """SQuAD's form in both versions; see data/squad.py."""
 
-    def open(self, files: Sequence[Path]) -> QuestionFiles:
+    def open(self, files: Sequence[DataFile]) -> QuestionFiles:
         return QuestionFiles(tuple(files))
 
     def choose(

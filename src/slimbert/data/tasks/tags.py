@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import InputError
-from ..columns import TEXTS, Columns
-from ..conll import is_conll
-from ..rows import Table, read_table
+from ..columns import TEXTS, Columns, id_columns, refuse_twice
+from ..rows import Table
 from ..schemes import OUTSIDE, all_tags, parts
 from ..splits import same_texts
 from ..tagging import SPANS, TAGS, WORDS, Tagged, read_records, read_tagged, unify
+from .classes import refuse_other_case, unknown
+from .file import DataFile
 from .task import Ints, Split
 
 FILE_OF_WORDS = ("word", "tag")  # what the columns of a file with a word a line are called
@@ -25,28 +25,34 @@ FILE_OF_WORDS = ("word", "tag")  # what the columns of a file with a word a line
 class TagFiles:
     """The files of one split: words with a tag each, by lines or by rows."""
 
-    files: tuple[Path, ...]
+    files: tuple[DataFile, ...]
 
     @cached_property
     def tables(self) -> list[Table | None]:
         """The rows of each file; None for a file of a word a line."""
-        return [None if is_conll(file) else read_table(file) for file in self.files]
+        return [None if file.has_lines_of_words else file.rows for file in self.files]
 
     @property
     def name(self) -> str:
-        return str(self.files[0])
+        return str(self.files[0].path)
 
     @property
     def columns(self) -> list[str]:
         first = self.tables[0]
         return list(FILE_OF_WORDS if first is None else first.columns)
 
+    def check_ids(self, columns: Columns) -> None:
+        """InputError where two rows of a file have the same id."""
+        for table in (one for one in self.tables if one is not None):
+            for name in id_columns(table.columns, columns):
+                refuse_twice(name, [record.get(name) for _, record in table.records], table.place)
+
     def read(self, columns: Columns, *, labelled: bool) -> list[Tagged]:
         """All examples, with tags where `labelled`."""
         found: list[Tagged] = []
         for file, table in zip(self.files, self.tables, strict=True):
             if table is None:
-                found += read_tagged(file)[0]
+                found += read_tagged(file.path)[0]
             else:
                 tags = columns.label if labelled else None
                 found += read_records(table, columns.texts[0], tags)[0]
@@ -56,7 +62,7 @@ class TagFiles:
 class Tags:
     """Tags in any scheme, read as IOB2; see data/tagging.py and data/schemes.py."""
 
-    def open(self, files: Sequence[Path]) -> TagFiles:
+    def open(self, files: Sequence[DataFile]) -> TagFiles:
         return TagFiles(tuple(files))
 
     def choose(self, rows: TagFiles, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
@@ -95,6 +101,10 @@ class Tags:
 
     def names(self, rows: TagFiles, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
         found = all_tags([one.tags for one in values])
+        types = [parts(name)[1] for name in found if parts(name)[0] == "B"]
+        if len({name.casefold() for name in types}) < len(types):
+            named = ((row, parts(tag)[1]) for row, one in enumerate(values) for tag in one.tags if tag != OUTSIDE)
+            refuse_other_case(named, lambda row: str(values[row].place))
         if len(found) < 2:
             problem = f"one tag only: every word has {found[0]!r}" if found else "there is no word"
             raise InputError(rows.name, problem, "training needs two or more; check the label column")
@@ -106,8 +116,7 @@ class Tags:
         for one in values:
             for word, tag in enumerate(one.tags, 1):
                 if tag not in number:
-                    known = ", ".join(names[:12])
-                    raise InputError(one.place, f"unknown tag {tag!r} of word {word}", f"the tags to learn are {known}")
+                    raise unknown(one.place, tag, names, what=f"tag {tag!r} of word {word}")
             labels.append(np.array([number[tag] for tag in one.tags], dtype=np.int64))
         return Split([replace(one, tags=None) for one in values], labels)
 

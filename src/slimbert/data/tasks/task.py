@@ -15,13 +15,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..columns import Columns
+from .file import DataFile
 
 Ints = NDArray[np.int64]
 
@@ -68,8 +68,8 @@ class Shape(Protocol):
     Raises InputError, with file and row and a remedy, on what is no label of this shape.
     """
 
-    def open(self, files: Sequence[Path]) -> Any:
-        """The rows of one split: something with `name`, `columns` and all that the other functions need."""
+    def open(self, files: Sequence[DataFile]) -> Any:
+        """The rows of one split: what has `name`, `columns`, `check_ids` and all that the other functions need."""
 
     def choose(self, rows: Any, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
         """The columns asked for, the others guessed; shared: names that the files of all splits have."""

@@ -1,4 +1,5 @@
-"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA.
+"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA; and in
+those that build on transformers: GroupBERT's, and the two that NarrowBERT was published in.
 
 Rules are data (one file per layout), read in both directions. A sequence head, a masked-LM head, or else BERT's pooler
 (which waits for classes) comes along; what has no place in our model is dropped, and the notes say so.
@@ -6,6 +7,7 @@ Rules are data (one file per layout), read in both directions. A sequence head, 
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +18,22 @@ from ...data.tokenizer import TextTokenizer, has_tokenizer
 from ...errors import InputError
 from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
 from ...model.folder import read_config
+from ...model.model import usual_special
 from .bert import BERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
-from .layout import Layout, encoder_of, same, shape_of
+from .groupbert import GROUPBERT
+from .layout import KEEP, Layout, same
+from .narrowbert import FULL_LENGTH, NARROW_BERT, NARROWBERT
 from .roberta import ROBERTA
 from .source import folder_of, tensors_of
 from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
 
 __all__ = ["LAYOUTS", "read", "write"]
 
-LAYOUTS: Mapping[str, Layout] = {layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA)}
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA, GROUPBERT, NARROW_BERT, NARROWBERT)
+}
 SUFFIX = {None: "Model", "pooler": "Model", "masked_lm": "ForMaskedLM", "sequence": "ForSequenceClassification"}
 
 
@@ -44,23 +51,24 @@ def read(
     tokenizer = folder if has_tokenizer(folder) else None
     if config.get("model_type") == "slimbert":
         return load_model(folder), tokenizer, ()
-    layout = LAYOUTS.get(str(config.get("model_type")))
+    layout = LAYOUTS.get(_name(config))
     if layout is None:
         known = f"slimbert reads {', '.join(LAYOUTS)}, and its own"
         raise InputError(f"{place}: model_type", f"{config.get('model_type')!r} is not supported", known)
     shape = layout.shape(config, place)
+    layout = replace(layout, full=shape.full)
     tensors = plain_names(layout, tensors_of(folder))
     kind = kind_of(layout, tensors, " ".join(map(str, config.get("architectures") or ())), prefer)
     labels = _labels(config, place, class_rows(layout, tensors)) if kind == "sequence" else ()
     one_table = tied(layout, tensors, said=config.get("tie_word_embeddings") is not False)
     head = layout.head(kind, shape, config, labels=labels, tied=one_table)
-    special = _special(tokenizer, layout.pad(config, place))
-    ours = ModelConfig(encoder=encoder_of(shape), head=head, special=special)
+    special = _special(tokenizer, layout.pad(config, place), shape.vocab)
+    ours = ModelConfig(encoder=layout.build(shape), head=head, special=special)
     model = skeleton(ours)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     values, notes = gather(layout, tensors, wanted, kind, folder / "model.safetensors")
     model.load_state_dict(values, strict=True, assign=True)
-    return model.eval(), tokenizer, notes
+    return model.eval(), tokenizer, (*layout.notes(config), *notes)
 
 
 def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
@@ -71,14 +79,16 @@ def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError("layout", f"no layout is called {layout!r}", f"known: {', '.join(LAYOUTS)}")
-    chosen, config = _described(model.config, list(LAYOUTS) if layout is None else [layout])
+    narrows = model.encoder.narrows
+    names = [layout] if layout else [name for name, one in LAYOUTS.items() if one.narrows == narrows]
+    chosen, config = _described(model.config, names)
     tensors = scatter(chosen, model.state_dict(), config.pop("head"))
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     write_atomically(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path / "config.json", text.encode())
-    return chosen.model_type
+    return chosen.name
 
 
 def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str, Any]]:
@@ -86,19 +96,23 @@ def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str,
     refusals = []
     for name in names:
         try:
-            return LAYOUTS[name], _describe(config, LAYOUTS[name])
+            return _describe(config, LAYOUTS[name])
         except InputError as error:
             refusals.append(error)
     raise refusals[0]
 
 
-def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
-    """config.json of that layout, and under "head" the kind of head; it is read again to see that nothing is lost."""
-    kind, shape = getattr(config.head, "kind", None), shape_of(config.encoder)
-    remedy = f"the layout {layout.model_type} cannot say it; try another one, or keep the slimbert folder"
+def _describe(config: ModelConfig, layout: Layout) -> tuple[Layout, dict[str, Any]]:
+    """(layout, config.json of it, and under "head" the kind of head); it is read again to see that nothing is lost."""
+    kind, shape = getattr(config.head, "kind", None), layout.measure(config.encoder)
+    remedy = f"the layout {layout.name} cannot say it; try another one, or keep the slimbert folder"
+    if layout.narrows != (shape.full is not None):
+        wide = f"nothing narrows, in the layout {layout.name} something does"
+        narrow = f"layer {shape.full} is a narrowing, the layout {layout.name} has none"
+        raise InputError("config.encoder", wide if layout.narrows else narrow, KEEP)
     alone = "write the encoder alone with --encoder-only"
     if kind not in SUFFIX or (kind and kind not in layout.heads):
-        raise InputError("config.head", f"the layout {layout.model_type} has no head of kind {kind}", alone)
+        raise InputError("config.head", f"the layout {layout.name} has no head of kind {kind}", alone)
     labels, one_table = getattr(config.head, "labels", ()), getattr(config.head, "tied", True)
     special = config.special or SpecialTokens(pad=shape.offset - 1 if layout.offset_after_pad else 0)
     out: dict[str, Any] = {
@@ -114,11 +128,17 @@ def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
     said = layout.shape(out, "config.json")
-    same(config.encoder, encoder_of(said), "config.encoder", remedy)
+    same(config.encoder, layout.build(said), "config.encoder", remedy)
     if kind == "sequence":
         alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act}, or {alone}"
     same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", alone)
-    return out | {"head": kind}
+    return replace(layout, full=shape.full), out | {"head": kind}
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    """The layout that a config.json is of: the author of NarrowBERT calls his models bert too."""
+    said = str(config.get("model_type"))
+    return NARROWBERT.name if said == NARROWBERT.model_type and FULL_LENGTH in config else said
 
 
 def _labels(config: Mapping[str, Any], place: Path, rows: int) -> tuple[str, ...]:
@@ -130,8 +150,10 @@ def _labels(config: Mapping[str, Any], place: Path, rows: int) -> tuple[str, ...
     return tuple(str(names[str(i)]) for i in range(rows))
 
 
-def _special(tokenizer: Path | None, pad: int) -> SpecialTokens:
-    """The tokens with a role, from the tokenizer; without one only the pad token is known."""
+def _special(tokenizer: Path | None, pad: int, vocab: int) -> SpecialTokens:
+    """The tokens with a role, from the tokenizer; without one BERT's, or only the pad token is known."""
     if tokenizer is None:
-        return SpecialTokens(pad=pad, unk=None, cls=None, sep=None, mask=None)
+        usual = usual_special(vocab)
+        alone = SpecialTokens(pad=pad, unk=None, cls=None, sep=None, mask=None)
+        return usual if usual is not None and usual.pad == pad else alone
     return SpecialTokens(**TextTokenizer.load(tokenizer).special._asdict())

@@ -1,15 +1,18 @@
 """How another library lays out the models that we have too: tables of names, read in both directions.
 
 A name of ours stands beside one of theirs, or several that ours joins along the first dimension (queries, keys and
-values of one fused product); `{}` is the number of the layer. Their config fields stand beside those of a `Shape`.
+values of one fused product); `{}` is the number of the layer. Where a tensor of theirs has another form than ours, a
+`Turn` stands beside it. Their config fields stand beside those of a `Shape`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...config import HeadConfig, dump
+from torch import Tensor
+
+from ...config import HeadConfig, StepConfig, dump
 from ...errors import InputError
 from ...model import EncoderConfig
 from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
@@ -22,7 +25,9 @@ from ...parts.norm import LayerNormConfig
 from ...parts.residual import LayerConfig
 
 Names = dict[str, str | tuple[str, ...]]  # ours -> theirs
+LAYER = re.compile(r"layers\.(\d+)\.")
 TABLE = "encoder.embedding.token.weight"
+FULL = re.compile(r"^encoder\.layer\.")
 # theirs -> ours; gelu_new, gelu_fast and gelu_pytorch_tanh are one function
 ACTS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -54,13 +59,24 @@ class Shape(NamedTuple):
     dropout: float
     attention_dropout: float
     init_std: float
+    groups: int = 1  # of the feed-forward contraction
+    kernel: int = 0  # rows that a convolution reads; 0: there is none
+    group: int = 1  # channels of a group of the convolution
+    full: int | None = None  # layers before a narrowing; None: there is none
+
+
+class Turn(NamedTuple):
+    """A reversible change of form between a tensor of theirs and ours."""
+
+    ours: Callable[[Tensor, Sequence[int]], Tensor]  # of theirs, and the shape that ours has
+    theirs: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """One architecture of transformers: its names, the names of its config, and what it does not let you choose."""
 
-    model_type: str
+    model_type: str  # in config.json
     class_name: str  # BertModel, BertForMaskedLM, ... begin with it
     prefix: str  # of the encoder's tensors where there is a head
     body: tuple[str, ...]  # first parts of the encoder's names
@@ -74,13 +90,42 @@ class Layout:
     sequence_act: Activation = "tanh"
     classifier_dropout: str = "classifier_dropout"
     copies: Mapping[str, str] = field(default_factory=dict)  # a name of theirs that repeats another
+    turns: Mapping[str, Turn] = field(default_factory=dict)  # ours -> how theirs becomes it
+    meant: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # key of theirs -> (a known slip, what is meant)
+    remark: str = ""  # what one must know of a folder written so
+    build: Callable[[Shape], EncoderConfig] = field(default=lambda shape: encoder_of(shape))
+    measure: Callable[[EncoderConfig], Shape] = field(default=lambda config: shape_of(config))
+
+    key: str = ""  # what we call it, where another layout has the same model_type
+    full: int | None = None  # of one model: layers before its narrowing; those behind it have a list of their own
+
+    @property
+    def name(self) -> str:
+        return self.key or self.model_type
+
+    @property
+    def narrows(self) -> bool:
+        """Whether its models narrow; all of them do, or none."""
+        return "full" in self.fields
 
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
-        number = re.search(r"layers\.(\d+)\.", name)
-        pattern = re.sub(r"layers\.\d+\.", "layers.{}.", name, count=1)
-        found = (self.names | self.heads.get(kind or "", {}))[pattern]
-        return tuple(n.format(number[1] if number else "") for n in ((found,) if isinstance(found, str) else found))
+        number = LAYER.search(name)
+        found = (self.names | self.heads.get(kind or "", {}))[LAYER.sub("layers.{}.", name, count=1)]
+        texts = (found,) if isinstance(found, str) else found
+        layer = int(number[1]) if number else 0
+        if self.full is not None and layer > self.full:  # ours at `full` is the narrowing itself
+            texts, layer = tuple(FULL.sub("encoder_narrow.layer.", text) for text in texts), layer - self.full - 1
+        return tuple(text.format(layer) for text in texts)
+
+    def turn(self, name: str) -> Turn | None:
+        """How the tensor of theirs becomes our tensor `name`; None: it has our form."""
+        return self.turns.get(LAYER.sub("layers.{}.", name, count=1))
+
+    def notes(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Where their config is not believed."""
+        slips = [(key, *slip) for key, slip in self.meant.items() if config.get(key) == slip[0]]
+        return tuple(f"{key} {said} of config.json is read as {meant}, as trained" for key, said, meant in slips)
 
     def shape(self, config: Mapping[str, Any], place: object) -> Shape:
         """The Shape that their config says. Raises InputError with the key that is missing or makes no sense."""
@@ -93,9 +138,11 @@ class Layout:
                 raise InputError(
                     f"{place}: {key}", f"{config[key]!r} is another network", f"only {usual!r} is converted"
                 )
+        config = {**config, **{key: meant for key, (slip, meant) in self.meant.items() if config.get(key) == slip}}
         values = dict(self.fixed)
         for ours, theirs in self.fields.items():
-            values[ours] = self._number(config, theirs, place, type(self.published[theirs]))
+            least = 0 if ours == "full" else 1
+            values[ours] = self._number(config, theirs, place, type(self.published[theirs]), least=least)
         act = str(values["act"])
         if act not in ACTS:
             raise InputError(f"{place}: {self.fields['act']}", f"{act!r} is not known", f"known: {', '.join(ACTS)}")
@@ -105,6 +152,9 @@ class Layout:
         if shape.dim % shape.heads:
             problem = f"{shape.heads} heads do not divide the width {shape.dim}"
             raise InputError(f"{place}: {self.fields['heads']}", problem, "mend config.json")
+        if shape.full is not None and shape.full > shape.layers:
+            problem = f"{shape.full} of {shape.layers} layers"
+            raise InputError(f"{place}: {self.fields['full']}", problem, "mend config.json")
         if shape.rows <= shape.offset:
             raise InputError(f"{place}: {self.fields['rows']}", f"{shape.rows} rows, {shape.offset} unused", "mend it")
         return shape
@@ -149,7 +199,7 @@ class Layout:
 
 
 def encoder_of(shape: Shape) -> EncoderConfig:
-    """The encoder of a Shape: post-norm layers of attention and feed-forward."""
+    """The encoder of a Shape: post-norm layers of attention and feed-forward, with or without a narrowing."""
     norm = LayerNormConfig(eps=shape.eps)
     attention = AttentionConfig(heads=shape.heads, head_dim=shape.dim // shape.heads, dropout=shape.attention_dropout)
     layer = LayerConfig(
@@ -164,7 +214,9 @@ def encoder_of(shape: Shape) -> EncoderConfig:
         dropout=shape.dropout,
         norm=norm,
     )
-    layers = (layer,) * shape.layers
+    layers: tuple[StepConfig, ...] = (layer,) * shape.layers
+    if shape.full is not None:
+        layers = (*layers[: shape.full], NarrowConfig(memory=shape.full < shape.layers), *layers[shape.full :])
     return EncoderConfig(dim=shape.dim, embedding=embedding, layers=layers, init_std=shape.init_std)
 
 
@@ -173,18 +225,24 @@ def shape_of(config: EncoderConfig) -> Shape:
 
     Raises InputError, with the path of what differs, where it is not an encoder of these layouts.
     """
-    place, embedding, first = "config.encoder", config.embedding, config.layers[0]
+    first = next((step for step in config.layers if not isinstance(step, NarrowConfig)), None)
     attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
-    for number, step in enumerate(config.layers):
-        if isinstance(step, NarrowConfig):
-            raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
+    shape = read_off(config, attention, mlp, order="attention and then an mlp")
+    same(config, encoder_of(shape), "config.encoder", WHY)
+    return shape
+
+
+def read_off(config: EncoderConfig, attention: Any, mlp: Any, *, order: str) -> Shape:
+    """The Shape that the embedding and two mixers of the first layer say; `order`: what a layer has to be made of."""
+    place, embedding = "config.encoder", config.embedding
+    narrows = [number for number, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
     if not isinstance(embedding, AbsoluteConfig):
         raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
     if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
-        raise InputError(f"{place}.layers[0].mix", "not attention and then an mlp", WHY)
-    shape = Shape(
+        raise InputError(f"{place}.layers[0].mix", f"not {order}", WHY)
+    return Shape(
         dim=config.dim,
-        layers=len(config.layers),
+        layers=len(config.layers) - len(narrows),
         heads=attention.heads,
         hidden=mlp.hidden,
         act=mlp.act,
@@ -197,9 +255,8 @@ def shape_of(config: EncoderConfig) -> Shape:
         dropout=embedding.dropout,
         attention_dropout=attention.dropout,
         init_std=config.init_std,
+        full=narrows[0] if narrows else None,
     )
-    same(config, encoder_of(shape), place, WHY)
-    return shape
 
 
 KEEP = "keep the slimbert folder, `import slimbert.hf` reads it"

@@ -60,8 +60,9 @@ def gather(
     """
     out, used = {}, set()
     for name, shape in wanted.items():
-        sources = layout.theirs(name, kind)
-        part = (shape[0] // len(sources), *shape[1:])
+        sources, turn = layout.theirs(name, kind), layout.turn(name)
+        form = shape if turn is None else tuple(turn.theirs(torch.empty(shape, device="meta")).shape)
+        part = (form[0] // len(sources), *form[1:])
         for source in sources:
             found = tuple(tensors[source].shape) if source in tensors else "missing"
             if found != part:
@@ -70,7 +71,8 @@ def gather(
                 raise InputError(place, f"{source!r} is {tensors[source].dtype}", "convert the unquantised model")
         used |= set(sources)
         values = [tensors[source].float() for source in sources]
-        out[name] = torch.cat(values) if len(values) > 1 else values[0].clone()
+        value = torch.cat(values) if len(values) > 1 else values[0].clone()
+        out[name] = value if turn is None else turn.ours(value, shape).contiguous()
     return out, _left_over(layout, {k: v for k, v in tensors.items() if k not in used}, kind, place)
 
 
@@ -79,7 +81,8 @@ def scatter(layout: Layout, tensors: Mapping[str, Tensor], kind: str | None) -> 
     out = {}
     prefix = layout.prefix if kind in ("sequence", "masked_lm") else ""
     for name, value in tensors.items():
-        sources = layout.theirs(name, kind)
+        sources, turn = layout.theirs(name, kind), layout.turn(name)
+        value = value if turn is None else turn.theirs(value)
         for source, part in zip(sources, value.chunk(len(sources)), strict=True):
             inside = source.partition(".")[0] in layout.body
             out[f"{prefix}{source}" if inside else source] = part.detach().cpu().contiguous().clone()

@@ -6,15 +6,18 @@ from .classes import baselines, majority, tfidf
 from .label_sets import frequent_labels, tfidf_labels
 from .numbers import mean_number, tfidf_ridge
 from .tags import frequent_tags
-from .vectors import tfidf_cosine
+from .vectors import bm25_ranking, missing, static_cosine, tfidf_cosine
 
 __all__ = [
     "Baseline",
     "baselines",
+    "bm25_ranking",
     "frequent_labels",
     "frequent_tags",
     "majority",
     "mean_number",
+    "missing",
+    "static_cosine",
     "tfidf",
     "tfidf_cosine",
     "tfidf_labels",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from ...data.columns import Columns, Rows, choose, class_names, read_labels, require
-from ...data.readers import table
+from ...data.table import table
 from ...data.tasks import RARE, find_splits
 from ...errors import InputError
 from .findings import Seen, excerpt

@@ -9,6 +9,7 @@ from ...data.tokenizer import TextTokenizer
 from ...errors import InputError
 from .alike import compare
 from .findings import SEVERITIES, Finding
+from .ids import ids
 from .labels import counts, labels
 from .leaks import leaks
 from .lengths import Lengths, lengths, measured, summary
@@ -70,6 +71,7 @@ def check(
         *leaks(data, alike),
         *conflicts(data, alike),
         *repeats(alike),
+        *ids(data),
         *labels(data),
         *texts(data),
         *lengths(data, sizes, unit=unit, max_len=max_len),

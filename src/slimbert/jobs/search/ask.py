@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from ...data.files import form, lines
-from ...data.readers import table, text_column_of
+from ...data.readers import text_column_of
+from ...data.table import table
 from ...data.tasks import load_texts
 from ...errors import InputError
 from ...train.progress import Progress

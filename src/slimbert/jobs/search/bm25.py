@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...atomic import sync
 from ...errors import InputError
@@ -29,9 +30,14 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def installed() -> bool:
+    """Whether bm25s is there."""
+    return find_spec("bm25s") is not None
+
+
 def require() -> None:
     """InputError where bm25s is not installed."""
-    if find_spec("bm25s") is None:
+    if not installed():
         raise InputError("bm25s", "search needs an extra that is not installed", 'pip install "slimbert[search]"')
 
 
@@ -60,16 +66,27 @@ class _Counted:
         return (self._flat[self._ends[i] : self._ends[i + 1]].tolist() for i in range(len(self)))
 
 
+def counted(texts: Iterable[str]) -> Any:
+    """The index of bm25s over the texts, in memory."""
+    import bm25s
+
+    index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
+    index.index(_Counted(texts), show_progress=False)
+    return index
+
+
+def word_scores(index: Any, query: str) -> NDArray[np.float32]:
+    """[N] the score of each text of an index of bm25s, 0 where it shares no word with the query."""
+    found: NDArray[np.float32] = index.get_scores_from_ids(index.get_tokens_ids(words(query)))
+    return found
+
+
 def build_bm25(texts: Iterable[str], folder: Path) -> None:
     """Write the BM25 index of the texts into `folder`: numpy arrays without objects, and JSON.
 
     In memory: about 60 bytes for each different word of each text, so this, unlike the vectors, grows with the corpus.
     """
-    import bm25s
-
-    index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
-    index.index(_Counted(texts), show_progress=False)
-    index.save(str(folder))
+    counted(texts).save(str(folder))
     for path in folder.iterdir():
         sync(path)
 
@@ -90,7 +107,7 @@ class Bm25:
         """For each query at most `top` passages that share a word with it. Time: the passages, once per query."""
         found = []
         for query in queries:
-            scores = self._index.get_scores_from_ids(self._index.get_tokens_ids(words(query)))
+            scores = word_scores(self._index, query)
             places = best(scores, top)
             places = places[scores[places] > 0]
             found.append((places, scores[places].astype(np.float32)))

@@ -27,11 +27,12 @@ def evaluate(
     queries: Sequence[str],
     relevant: Sequence[Set[str]],
     *,
-    methods: Sequence[Method] = ("vectors", "bm25", "hybrid"),
+    methods: Sequence[Method] = ("vectors", "bm25", "hybrid", "static"),
     top: int = 100,
     rerank: Reranker | None = None,
 ) -> list[Scored]:
-    """MRR@10, recall@1, @10 and @100, nDCG@10 of every method, and of every method re-ranked where `rerank` is given.
+    """MRR@10, recall@1, @10 and @100, nDCG@10 of every method, and of every method but `static` re-ranked where
+    `rerank` is given.
 
     relevant: for each query the ids of its documents, at least one. Of several passages of a document the best counts.
     top: hits that are looked at; below 100 recall@100 sees no more.
@@ -47,6 +48,8 @@ def evaluate(
     rerankers: list[Reranker | None] = [None] if rerank is None else [None, rerank]
     for reranker in rerankers:
         for method in methods:
+            if reranker is not None and method == "static":
+                continue  # a baseline
             index.search(queries[:1], top=top, method=method, rerank=reranker)  # what is loaded first is not timed
             began = time.perf_counter()
             found = index.search(queries, top=top, method=method, rerank=reranker)

@@ -1,4 +1,7 @@
-"""An index that is asked: exact vectors, BM25, both fused, or an approximate graph; a re-ranker on top where given."""
+"""An index that is asked: exact vectors, BM25, both fused, or an approximate graph; a re-ranker on top where given.
+
+Beside them, as the least that an encoder has to beat, the mean of its static token embeddings (`static`).
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..predict import Predictor
+from ..static import static_vectors, token_table
 from . import store
 from .bm25 import Bm25
 from .encoder import copied
@@ -18,7 +22,7 @@ from .fuse import fuse
 from .graph import Graph
 from .rerank import Reranker
 
-Method = Literal["vectors", "bm25", "hybrid", "approximate"]
+Method = Literal["vectors", "bm25", "hybrid", "approximate", "static"]
 METHODS: tuple[Method, ...] = get_args(Method)
 FUSED = 100  # hits of each ranking that `hybrid` fuses, at least: not from the paper, which fuses runs of 1,000
 
@@ -26,8 +30,8 @@ FUSED = 100  # hits of each ranking that `hybrid` fuses, at least: not from the 
 class Hit(NamedTuple):
     """A passage that was found.
 
-    score: the cosine for vectors, the sum of word weights for bm25, of 1 / (60 + rank) for hybrid; the label's
-    probability after re-ranking. id: of the row, or the number of the document in the corpus, from 1.
+    score: the cosine for vectors and static, the sum of word weights for bm25, of 1 / (60 + rank) for hybrid; the
+    label's probability after re-ranking. id: of the row, or the number of the document in the corpus, from 1.
     """
 
     text: str
@@ -65,6 +69,11 @@ class Index:
         return Bm25(self.folder / store.WORDS)
 
     @cached_property
+    def static(self) -> NDArray[np.float32]:
+        """[N, W] the mean of the static token embeddings of each passage; made when first asked for, kept in memory."""
+        return self._static([one.text for one in self.texts])
+
+    @cached_property
     def graph(self) -> Graph:
         if not self.manifest["approximate"]:
             remedy = "build it: the same `slimbert index` again, with --approximate"
@@ -100,7 +109,13 @@ class Index:
             return [fuse([one[0], other[0]], top=top) for one, other in both]
         if method == "approximate":
             return self.graph.search(self.predictor.embed(queries, normalise=True), top=top)
+        if method == "static":
+            return nearest(self.static, self._static(queries), top=top)
         return self._nearest(queries, top)
+
+    def _static(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        reader = self.predictor
+        return static_vectors(token_table(reader.model), reader.tokenizer, texts, max_len=reader.task.max_len)
 
     def _nearest(self, queries: Sequence[str], top: int) -> list[Ranked]:
         return nearest(self.vectors, self.predictor.embed(queries, normalise=True), top=top)

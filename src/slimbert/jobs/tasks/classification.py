@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import f1, scores_with
+from ...data.metrics import Measured, class_measures, f1, scores_with
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, one_class
@@ -74,8 +74,9 @@ class Classification:
             out.append({"label": name, "rows": int(there.sum()), "recall": recall, "f1": fared})
         return out
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        return (_best(outputs) == split.labels).astype(np.float64)
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        size, metric = len(self.labels), self.description.metric
+        return class_measures(split.labels, _best(outputs), classes=size, metric=metric)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         found = []
@@ -85,7 +86,7 @@ class Classification:
                 found.append(Error(text, self.labels[label], self.labels[best], float(shares[best] - shares[label])))
         return sorted(found, key=lambda error: -error.wrongness)
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import baselines  # scikit-learn takes a second to load
 
         return baselines(task)

@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import bootstrap_interval, regression_scores
+from ...data.metrics import Measured, bootstrap_interval, number_measures, rank_measures, ranks, regression_scores
 from ...data.tasks import Split, Task
+from ...data.tasks.pairs import candidates
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import EmbedConfig
 from ...train.contrast import in_batch, scored
 from ...train.supervised import Judge
+from ..search.bm25 import installed
 from ..settings import Settings
+from ..static import static_vectors
 from .features import Column, Features
 from .kind import Description, Error, Outputs
-from .sequences import cut_share
+from .sequences import cut_share, pool_of
 
 if TYPE_CHECKING:
     from ..baselines import Baseline
@@ -47,8 +50,7 @@ class Embedding:
         self.tokenizer, self.description, self.labels = tokenizer, description, labels
 
     def head(self, train: Split, settings: Settings, *, old: HeadConfig | None, narrows: bool) -> HeadConfig:
-        pool: Any = settings.pool or ("cls" if narrows else "mean")
-        return EmbedConfig(pool=pool, normalise=True)
+        return EmbedConfig(pool=pool_of(settings, narrows=narrows), normalise=True)
 
     def judge(self, train: Split, settings: Settings) -> Judge:
         widths = settings.widths
@@ -75,61 +77,63 @@ class Embedding:
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
         if self.labels:
-            return regression_scores(split.labels, np.array([row[0] @ row[1] for row in outputs]))
+            return regression_scores(split.labels, _cosines(outputs))
         return rank_scores(_ranks(split, outputs))
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         return []
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
         if self.labels:
-            return -np.abs(np.array([row[0] @ row[1] for row in outputs]) - split.labels)
-        return _reciprocal(_ranks(split, outputs))
+            return number_measures(split.labels, _cosines(outputs))
+        return rank_measures(_ranks(split, outputs), top=TOP)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         if self.labels:
-            off = -self.each(split, features, outputs)
-            values = [float(row[0] @ row[1]) for row in outputs]
+            values = _cosines(outputs)
+            off = np.abs(values - split.labels)
             rows = np.argsort(-off, kind="stable")
-            return [Error(split.texts[i], float(split.labels[i]), values[i], float(off[i])) for i in rows]
-        ranks = _ranks(split, outputs)
-        rows = np.argsort(-ranks, kind="stable")
+            return [Error(split.texts[i], float(split.labels[i]), float(values[i]), float(off[i])) for i in rows]
+        places = _ranks(split, outputs)
+        rows = np.argsort(-places, kind="stable")
         return [
-            Error(split.texts[i][0], split.texts[i][1], f"at place {ranks[i]}", float(ranks[i]))
+            Error(split.texts[i][0], split.texts[i][1], f"at place {places[i]}", float(places[i]))
             for i in rows
-            if ranks[i] > 1
+            if places[i] > 1
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
-        from ..baselines import tfidf_cosine  # scikit-learn takes a second to load
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
+        from ..baselines import bm25_ranking, static_cosine, tfidf_cosine  # scikit-learn takes a second to load
 
-        return [tfidf_cosine(task, score=self._scored)]
+        read = partial(static_vectors, table, self.tokenizer, max_len=self.description.max_len)
+        vectors = [tfidf_cosine(task, score=self._scored), static_cosine(task, read, score=self._scored)]
+        ranked = [bm25_ranking(task, score=rank_scores)] if installed() and not self.labels else []
+        return [*ranked, *vectors]
 
     def _scored(self, split: Split, vectors: Outputs) -> dict[str, float]:
         return self.score(split, Features([], None, np.zeros(0, np.int64)), vectors)
 
 
-def rank_scores(ranks: NDArray[np.int64]) -> dict[str, float]:
+def rank_scores(places: NDArray[np.int64]) -> dict[str, float]:
     """Of the places [N] at which the right texts stand, from 1: MRR@10 with its interval, recall@1, recall@10."""
-    values = _reciprocal(ranks)
+    values = rank_measures(places, top=TOP)["mrr"].rows[:, 0]
     low, high = bootstrap_interval(values)
-    main = {"rows": len(ranks), "mrr": float(values.mean()), "mrr_low": low, "mrr_high": high}
-    return {**main, "recall_1": float((ranks == 1).mean()), "recall_10": float((ranks <= TOP).mean())}
+    main = {"rows": len(places), "mrr": float(values.mean()), "mrr_low": low, "mrr_high": high}
+    return {**main, "recall_1": float((places == 1).mean()), "recall_10": float((places <= TOP).mean())}
 
 
-def _reciprocal(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.where(ranks <= TOP, 1 / ranks, 0.0)
+def _cosines(outputs: Outputs) -> NDArray[np.float64]:
+    """[N] of the two vectors of each row."""
+    return np.array([row[0] @ row[1] for row in outputs], dtype=np.float64)
 
 
 def _ranks(split: Split, outputs: Outputs) -> NDArray[np.int64]:
     """[N] the place of each anchor's positive among all different second texts of the split; of equals the worst."""
     anchors = np.stack([row[0] for row in outputs])
-    _, first = np.unique(split.labels, return_index=True)
-    number = np.searchsorted(split.labels[first], split.labels)
+    first, right = candidates(split)
     others = np.stack([outputs[place][1] for place in first])
-    ranks = np.empty(len(anchors), dtype=np.int64)
-    for start in range(0, len(anchors), 512):
-        scores = anchors[start : start + 512] @ others.T
-        own = np.take_along_axis(scores, number[start : start + 512, None], axis=1)
-        ranks[start : start + 512] = (scores >= own).sum(axis=1)
-    return ranks
+    parts = [
+        ranks(anchors[start : start + 512] @ others.T, right[start : start + 512])
+        for start in range(0, len(anchors), 512)
+    ]
+    return np.concatenate(parts)

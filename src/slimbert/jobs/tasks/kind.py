@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
+from ...data.metrics import Measured
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge
@@ -95,12 +96,12 @@ class Kind(Protocol):
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         """label, rows, recall, f1 of each label; empty where there are none."""
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        """[N] how well each text was answered, higher is better, or counts [N, 3] that make an F1: what two runs are
-        compared by."""
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        """Scores as functions of rows, the metric among them: what two runs are compared by."""
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         """The texts that were answered wrong, the worst first."""
 
-    def baselines(self, task: Task) -> "list[Baseline]":
-        """What needs no encoder, on the same rows as the printed score."""
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
+        """What needs no encoder, on the same rows as the printed score. table: [V, W] the token embeddings of the
+        encoder as it came."""

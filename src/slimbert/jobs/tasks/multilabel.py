@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import label_scores, thresholds
+from ...data.metrics import Measured, label_measures, label_scores, thresholds
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, each_label
@@ -84,8 +84,8 @@ class MultiLabel:
             )
         return out
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        return (self._given(_shares(outputs)) == split.labels).all(axis=1).astype(np.float64)
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        return label_measures(split.labels, self._given(_shares(outputs)))
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         shares = _shares(outputs)
@@ -97,7 +97,7 @@ class MultiLabel:
             if off[row] > 0
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import frequent_labels, tfidf_labels  # scikit-learn takes a second to load
 
         return [frequent_labels(task), tfidf_labels(task)]

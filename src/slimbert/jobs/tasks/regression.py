@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import regression_scores
+from ...data.metrics import Measured, number_measures, regression_scores
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, number
@@ -70,8 +70,8 @@ class Regression:
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         return []
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        return -np.abs(_values(outputs) - split.labels)
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        return number_measures(split.labels, _values(outputs))
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         values = _values(outputs)
@@ -81,7 +81,7 @@ class Regression:
             for row in np.argsort(-off, kind="stable")
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import mean_number, tfidf_ridge  # scikit-learn takes a second to load
 
         return [mean_number(task), tfidf_ridge(task)]

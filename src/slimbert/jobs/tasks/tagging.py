@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ...config import HeadConfig
 from ...data.alignment import encode_words
 from ...data.decode import Entity, entities_in, transitions, viterbi_all
-from ...data.metrics import entity_counts, entity_scores, tag_scores
+from ...data.metrics import Measured, entity_counts, entity_scores, tag_measures, tag_scores
 from ...data.tagging import Tagged, of_text, of_words
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import TokenConfig
+from ...model.kept import MULTIPLE
 from ...train.supervised import IGNORED, Judge, tags
 from ..settings import Settings
 from .features import Column, Features
@@ -61,10 +62,10 @@ class Tagging:
     def features(self, split: Split, *, labelled: bool) -> Features:
         rows = [_tagged(text).words for text in split.texts]
         windows = encode_words(self.tokenizer, rows, max_len=self.description.max_len, stride=STRIDE)
-        columns = {"select": Column([window.first_pieces for window in windows], 0)}
+        columns = {"select": Column([window.first_pieces for window in windows], 0, MULTIPLE)}
         if labelled:
             owned = [split.labels[window.row][window.owned[0] : window.owned[1]] for window in windows]
-            columns["labels"] = Column(owned, IGNORED)
+            columns["labels"] = Column(owned, IGNORED, MULTIPLE)
         owner = np.array([window.row for window in windows], dtype=np.int64)
         return Features([window.ids for window in windows], None, owner, columns=columns)
 
@@ -94,9 +95,8 @@ class Tagging:
             found.append({"label": name, "rows": one["entities"], "recall": recall, "f1": one["f1"]})
         return found
 
-    def each(self, split: Split, features: Features, outputs: Outputs) -> NDArray[np.float64]:
-        """[N, 3]: entities right, answered, there."""
-        return entity_counts(*self._both(split, features, outputs)).astype(np.float64)
+    def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
+        return tag_measures(*self._both(split, features, outputs))
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         truth, answers = self._both(split, features, outputs)
@@ -108,7 +108,7 @@ class Tagging:
             if wrong[row]
         ]
 
-    def baselines(self, task: Task) -> "list[Baseline]":
+    def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
         from ..baselines import frequent_tags  # scikit-learn takes a second to load
 
         return [frequent_tags(task)]

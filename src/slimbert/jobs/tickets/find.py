@@ -17,9 +17,9 @@ from ...train.run import TICKET, RunFolder, check_free
 from ...train.signals import Stop, stop_on_signal
 from .. import finetune as finetuning
 from .. import pretrain as pretraining
-from ..resolve import open_source, resolve
+from ..resolve import resolve
 from ..settings import Settings
-from ..source import open_encoder
+from ..source import open_encoder, open_source
 from .draw import drawn_in
 from .finetuning import dense as in_finetuning
 from .pretraining import dense as in_pretraining
@@ -77,6 +77,7 @@ def find(
     asked.check()
     task = load_task(data, kind=kind, text_columns=text_columns, label_column=label_column, seed=asked.seed)
     encoder, tokenizer, _ = open_encoder(model, prefer="pooler")
+    asked.check_widths(encoder.config.encoder.dim)
     with _opened(out, resume=resume) as (folder, stop):
         tuned = finetuning.Run(encoder, tokenizer, task, asked, folder, device=device, quiet=quiet)
         return _found(in_finetuning(tuned), recipe, stop)
