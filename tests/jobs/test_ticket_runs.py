@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.small import child, differences, labelled, losses, recipe, rows, steps_saved, together
+from jobs.small import child, differences, labelled, losses, recipe, replaced, rows, steps_saved, together
 from jobs.test_finetune import encoder_in
 from jobs.test_pretrain import counted
 from slimbert.data.shards import Shards
@@ -401,6 +401,19 @@ def test_ticket_in_pretraining(data: Path, tmp_path: Path, start: str, monkeypat
                 pretrained(data, tmp_path / "run", early, resume=True)
     pretrained(data, tmp_path / "run", early, resume=True)
     assert same(tmp_path / "run", tmp_path / "whole") == []
+
+
+@pytest.mark.parametrize("start", ["rewind", "continue"])
+def test_ticket_beside_a_generator(data: Path, tmp_path: Path, start: str):
+    """To detect replaced tokens: the model is cut, the generator trains along whole, in the search too."""
+    early = ticket(start, detector={"fixed": 0.4})
+    plain = recipe(steps=12, objective=replaced())
+    pretrained(data, tmp_path / "run", early, recipe=plain)
+    pretrained(data, tmp_path / "dense", None, recipe=recipe(steps=1, objective=replaced()))
+    small, dense = (load_model(tmp_path / name / "generator") for name in ("run", "dense"))
+    assert small.config == dense.config
+    assert [layer.mix[0].heads for layer in load_model(tmp_path / "run").config.encoder.layers] == [1, 1]
+    assert not torch.equal(small.encoder.layers[0][0].norm.weight, dense.encoder.layers[0][0].norm.weight)
 
 
 def test_ticket_in_pretraining_rewinds_to_the_first_weights(data: Path, tmp_path: Path):
