@@ -327,6 +327,9 @@ def test_ticket_run_with_another_recipe_or_without_is_refused(
     with pytest.raises(InputError, match="a run with a ticket; give the --ticket it began with"):
         tuned(encoder, reviews, tmp_path / "run", None, resume=True)
     (tmp_path / "run" / "ticket.json").unlink()
+    with pytest.raises(InputError, match="a run without a ticket; leave --ticket out"):
+        tuned(encoder, reviews, tmp_path / "run", ticket(start), resume=True)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
     if start == "continue":
         with pytest.raises(InputError, match="made with another encoder, data or recipe"):
             tuned(encoder, reviews, tmp_path / "run", ticket(start, draw={"seed": 1}), resume=True)

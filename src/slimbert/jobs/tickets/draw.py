@@ -34,6 +34,8 @@ def drawn_in(run: Dense, recipe: TicketRecipe, stop: Stop) -> Ticket:
     made_in = hashed({"run": run.identity, "ticket": dump(recipe)})
     path, encoder = run.folder.path / TICKET, run.objective.model.config.encoder
     found = read_ticket(path) if path.exists() else None
+    if found is None and any(run.folder.checkpoints.glob("step-*")):
+        raise InputError(run.folder.path, "a run without a ticket", "leave --ticket out, or choose another --out")
     if found is None:
         found = (_searched if recipe.searches else _control)(run, recipe, stop, made_in)
         if run.main:
