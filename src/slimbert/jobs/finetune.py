@@ -16,7 +16,7 @@ import torch
 from ..config import dump, load, override
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted, RunError
+from ..errors import InputError, RunError
 from ..model import Model
 from ..model.folder import digest
 from ..model.transform import put_tokens_back, with_tokens
@@ -170,18 +170,17 @@ class Run:
                 progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
                 if stop and not due:
                     self._checkpoint(step, best=False)
-                _heed(stop, step)
+                stop.heed(step.n)
                 if due and self.stale >= self.settings.patience:
                     break
         return self._finish(step, stop, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
         size, seed = self.settings.batch_size, self.settings.seed
+        batches = self.rows.training(start.step, size, seed=seed, device=self.device)
         return train(
             self.objective,
-            with_progress(
-                self.rows.training(start.step, size, seed=seed, device=self.device), start.step, self.updates
-            ),
+            batches if self.settings.halting is None else with_progress(batches, start.step, self.updates),
             self.optimizer,
             lr=self.rate,
             accelerator=self.accelerator,
@@ -258,9 +257,9 @@ class Run:
             name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
             for name, one in outputs.items()
         }
-        _heed(stop, step)
+        stop.heed(step.n)
         others = self._beside() if with_baselines else {}
-        _heed(stop, step)
+        stop.heed(step.n)
         result = Finetuned(
             str(self.folder.path),
             self.task.kind,
@@ -295,9 +294,3 @@ class Run:
             progress = Progress(None)
             for message in messages:
                 progress.note(message)
-
-
-def _heed(stop: Stop, step: Step) -> None:
-    """Leave where a signal came; the last checkpoint is that of `step`."""
-    if stop:
-        raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
