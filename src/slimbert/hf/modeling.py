@@ -192,8 +192,8 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        kept = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
-        if kept and (len(config.labels) > 1) == (head.answer != "number"):
+        alike = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
+        if head is not None and alike and (len(config.labels) > 1) == (head.answer != "number"):
             return dataclasses.replace(head, labels=config.labels)
         named = {problem: answer for answer, problem in PROBLEMS.items()}
         answer: Any = named.get(str(config.problem_type), "class")
