@@ -30,10 +30,11 @@ def predict(
     takes two texts as one pair.
     """
     from ..jobs.answers import predictions
+    from ..jobs.depth import AskedDepth
 
-    deep = {"depth": depth, "max_depth": max_depth, "budget_macs": budget_macs}
+    deep = AskedDepth(depth, max_depth, budget_macs)
     with output.json_lines() as write:
-        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, **deep):
+        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, depth=deep):
             write(some)
 
 

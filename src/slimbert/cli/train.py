@@ -187,6 +187,7 @@ def evaluate(
 
     Accuracy with its 95% interval, macro F1, and each label by itself.
     """
+    from ..jobs.depth import AskedDepth
     from ..jobs.evaluate import evaluate as job
 
     with output.results(json) as show:
@@ -198,7 +199,7 @@ def evaluate(
             points = curve_of(*job.args, **job.keywords)
             show(points, *curve(points))
             return
-        made = job(depth=depth, max_depth=max_depth, budget_macs=budget_macs)
+        made = job(depth=AskedDepth(depth, max_depth, budget_macs))
         show(made, *tables.evaluated(made))
 
 
