@@ -45,4 +45,4 @@ def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
     The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
     """
     flat, there = neighbours(ctx, kernel)
-    return pick(values, flat).unflatten(1, (-1, kernel)).masked_fill(~there.unsqueeze(-1), 0.0)
+    return pick(values, flat).view(*there.shape, -1).masked_fill(~there.unsqueeze(-1), 0.0)

@@ -55,7 +55,7 @@ def swapped(value: Tensor) -> Tensor:
 def grouped(value: Tensor, shape: Sequence[int]) -> Tensor:
     """[dim, hidden / G, 1], whose g-th block of rows is that of group g, -> [G, hidden / G, dim / G]."""
     value = value.squeeze(-1)
-    return value if len(shape) == 2 else value.unflatten(0, (shape[0], -1)).transpose(1, 2)
+    return value if len(shape) == 2 else value.reshape(shape[0], -1, value.shape[-1]).transpose(1, 2)
 
 
 def flat(value: Tensor) -> Tensor:
