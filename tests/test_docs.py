@@ -20,6 +20,7 @@ from slimbert.methods.tickets import HeadsConfig, NeuronsConfig
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.model import ModelConfig, SpecialTokens, skeleton
 from slimbert.model.presets import PRESETS
+from slimbert.train.halting import HaltingConfig
 from slimbert.train.recipe import Recipe
 from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
 
@@ -74,7 +75,7 @@ def settings() -> Iterator[tuple[str, Any]]:
     """(name, dataclass field) of every key of a recipe, of a model's parts, of a ticket and of fine-tuning."""
     sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
     sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
-    sections |= {"objective.": ReplacedTokensConfig, "objective.generator.": GeneratorConfig}
+    sections |= {"halting.": HaltingConfig, "objective.": ReplacedTokensConfig, "objective.generator.": GeneratorConfig}
     sections |= {f"ticket.{f.name}.": type(f.default) for f in dataclasses.fields(TicketRecipe)}
     sections |= {"ticket.draw.heads.": HeadsConfig, "ticket.draw.neurons.": NeuronsConfig}
     for kinds in (made for role, made in KINDS.items() if role not in ("model", "objective")):

@@ -14,7 +14,7 @@ from slimbert.model.adaptive import Adapted, Confident, Entropy, Patience, Polic
 from slimbert.model.cost import cost, cost_per_point
 from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.halting import Range, bounds
-from slimbert.model.model import Model
+from slimbert.model.model import Model, fresh
 from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.mlp import MlpConfig
@@ -215,6 +215,9 @@ def test_other_policies_stop_by_the_answers_alone(policy: Policy, answer: Any):
     encoder = ENCODERS["post-norm"]
     head = ExitsConfig(labels=LABELS, units=encoder.points(), answer=answer, dropout=0.0)
     model, texts = model_of(encoder, head), Texts()
+    with torch.no_grad():
+        for unit in model.head.units:  # type: ignore[union-attr]
+            unit.classes.weight.mul_(6.0)
     adapted = run(model, texts, policy)
     assert not policy.guaranteed
     assert 1 <= adapted.depth.min() < 4
@@ -280,10 +283,8 @@ def test_units_must_match_the_trace_points():
 
 def test_the_halting_bias_starts_near_full_depth():
     config = ModelConfig(encoder=presets.bert_tiny(), head=DactConfig(labels=LABELS, units=2))
-    from slimbert.model.model import fresh
-
     model = fresh(config, 0)
-    assert all(float(unit.halt_bias) == 3.0 for unit in model.head.units)  # type: ignore[union-attr]
+    assert all(float(unit.halt_bias.detach()) == 3.0 for unit in model.head.units)  # type: ignore[union-attr]
     shared = dataclasses.replace(config, head=dataclasses.replace(config.head, shared=True))
     assert len(fresh(shared, 0).head.units) == 1  # type: ignore[union-attr, arg-type]
 

@@ -35,7 +35,7 @@ def run(y: Tensor, h: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return answers, left
 
 
-@pytest.mark.parametrize(("classes", "units"), itertools.product((2, 3, 10), (1, 2, 6, 12)))
+@pytest.mark.parametrize(("classes", "units"), list(itertools.product((2, 3, 10), (1, 2, 6, 12))))
 def test_answers_are_mixtures_of_what_the_units_said(classes: int, units: int):
     y, h = drawn(0, 64, units, classes)
     answers, _ = run(y, h)

@@ -9,7 +9,6 @@ from ..atomic import forget_hashes
 from ..config import load
 from ..model import ModelConfig
 from ..model.folder import describe
-from ..model.heads import SequenceConfig, TokenConfig
 
 
 class SlimbertConfig(PreTrainedConfig):
@@ -31,9 +30,10 @@ class SlimbertConfig(PreTrainedConfig):
         for name, value in describe(config).items():
             if name not in ("model_type", "dtype", "label2id", "id2label"):
                 setattr(self, name, value)
-        if isinstance(config.head, SequenceConfig | TokenConfig):
-            self.id2label = dict(enumerate(config.head.labels))
-            self.label2id = {label: i for i, label in enumerate(config.head.labels)}
+        labels = getattr(config.head, "labels", ())
+        if labels:
+            self.id2label = dict(enumerate(labels))
+            self.label2id = {label: i for i, label in enumerate(labels)}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -50,6 +50,6 @@ class SlimbertConfig(PreTrainedConfig):
         """Plain data; labels that were renamed outside are renamed inside too."""
         out: dict[str, Any] = super().to_dict()
         head = (out.get("model") or {}).get("head") or {}
-        if head.get("kind") in ("sequence", "token") and len(head["labels"]) == len(self.labels):
+        if len(head.get("labels") or ()) == len(self.labels):
             head["labels"] = list(self.labels)
         return out

@@ -21,6 +21,7 @@ from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
 from ..model.encoder import Trace
+from ..model.exits import DactConfig, ExitsConfig
 from ..model.folder import PROBLEMS
 from ..model.heads import Answer, MaskedLm, PoolerConfig, SequenceConfig
 from ..model.kept import traced
@@ -191,7 +192,8 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        if isinstance(head, SequenceConfig) and (len(config.labels) > 1) == (head.answer != "number"):
+        alike = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
+        if head is not None and alike and (len(config.labels) > 1) == (head.answer != "number"):
             return dataclasses.replace(head, labels=config.labels)
         named = {problem: answer for answer, problem in PROBLEMS.items()}
         answer: Any = named.get(str(config.problem_type), "class")

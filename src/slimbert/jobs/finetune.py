@@ -16,12 +16,13 @@ import torch
 from ..config import dump, load, override
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted, RunError
+from ..errors import InputError, RunError
 from ..model import Model
 from ..model.folder import digest
 from ..model.transform import put_tokens_back, with_tokens
 from ..train import checkpoints
 from ..train.engine import choose_core, device_of, engine
+from ..train.halting import Halting, with_progress
 from ..train.loop import Start, Step, restore, snapshot, train
 from ..train.optim import OptimConfig, adamw, rate
 from ..train.progress import Progress
@@ -30,6 +31,7 @@ from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import missing
 from .beside import Known, Scores, beside
+from .depth import adaptive_head, without_windows
 from .few_shot import few
 from .finetuned import Finetuned, write_run
 from .heading import with_head
@@ -74,6 +76,7 @@ def finetune(
     early, settings = ticket_recipe(ticket, settings, out)
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
+    chosen = chosen if chosen.halting is None else without_windows(chosen)
     split = chosen.seed if split_seed is None else split_seed
     task = (
         data
@@ -117,6 +120,8 @@ class Run:
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
+        if settings.halting is not None:
+            head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting.method)
         whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:
@@ -141,7 +146,8 @@ class Run:
         small = with_tokens(whole, self.rows.used)
         choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
         judge = self.kind.judge(self.task.train, settings)
-        objective = Supervised(small, judge, windows=self.windows, chunk=settings.chunk)
+        halts, options = settings.halting, {"windows": self.windows, "chunk": settings.chunk}
+        objective = Supervised(small, judge, **options) if halts is None else Halting(small, judge, halts)
         self.objective = objective.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, self.optim)
 
@@ -164,15 +170,17 @@ class Run:
                 progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
                 if stop and not due:
                     self._checkpoint(step, best=False)
-                _heed(stop, step)
+                stop.heed(step.n)
                 if due and self.stale >= self.settings.patience:
                     break
         return self._finish(step, stop, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
+        size, seed = self.settings.batch_size, self.settings.seed
+        batches = self.rows.training(start.step, size, seed=seed, device=self.device)
         return train(
             self.objective,
-            self.rows.training(start.step, self.settings.batch_size, seed=self.settings.seed, device=self.device),
+            batches if self.settings.halting is None else with_progress(batches, start.step, self.updates),
             self.optimizer,
             lr=self.rate,
             accelerator=self.accelerator,
@@ -249,9 +257,9 @@ class Run:
             name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
             for name, one in outputs.items()
         }
-        _heed(stop, step)
+        stop.heed(step.n)
         others = self._beside() if with_baselines else {}
-        _heed(stop, step)
+        stop.heed(step.n)
         result = Finetuned(
             str(self.folder.path),
             self.task.kind,
@@ -286,9 +294,3 @@ class Run:
             progress = Progress(None)
             for message in messages:
                 progress.note(message)
-
-
-def _heed(stop: Stop, step: Step) -> None:
-    """Leave where a signal came; the last checkpoint is that of `step`."""
-    if stop:
-        raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")

@@ -5,6 +5,7 @@ from typing import Literal
 
 from ..errors import InputError
 from ..parts.activation import Activation
+from ..train.halting import HaltingConfig
 from ..train.recipe import CoreChoice, Precision
 
 
@@ -15,7 +16,8 @@ class Settings:
     `temperature`, `widths`, `chunk`: of vectors, see train/contrast.py; a batch is encoded `chunk` rows at a time.
     `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
-    cut. `class_weights` balanced: each class counts as much as any other.
+    cut. `class_weights` balanced: each class counts as much as any other. `halting`: how a
+    model learns to stop early; None: it does not.
     """
 
     epochs: int = 3
@@ -35,6 +37,7 @@ class Settings:
     hidden: Activation | None = None
     patience: int = 4
     evaluations: int = 10
+    halting: HaltingConfig | None = None
     precision: Precision = "auto"
     core: CoreChoice = "auto"
     seed: int = 0

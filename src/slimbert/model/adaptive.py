@@ -31,7 +31,8 @@ class Seen(NamedTuple):
 class Policy(Protocol):
     """When a text may stop. `guaranteed`: its answer is then that of the full depth."""
 
-    guaranteed: bool
+    @property
+    def guaranteed(self) -> bool: ...
 
     def stop(self, seen: Seen, head: Exits) -> tuple[Tensor, Tensor | None]:
         """([B] True where a text stops, what to keep of each text)."""
@@ -144,9 +145,8 @@ class Patience:
         else:
             before, streak = seen.memory[:, 1:], seen.memory[:, :1]
             near = (now - before).abs() <= (self.tolerance if kind == "number" else 0.0)
-            real = True if seen.real is None else near | ~seen.real
-            same = (near if real is True else real).all(dim=1, keepdim=True)
-            streak = torch.where(same, streak + 1, 0.0)
+            near = near if seen.real is None else near | ~seen.real
+            streak = torch.where(near.all(dim=1, keepdim=True), streak + 1, 0.0)
         return streak.squeeze(1) >= self.count, torch.cat((streak, now), dim=1)
 
 

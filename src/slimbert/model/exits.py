@@ -151,7 +151,7 @@ class Exits(nn.Module):
 
     def __init__(self, config: Any, dim: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.pool = config, config.pool
         self.detached = False  # in training: whether halting values leave the encoder alone
         self.span = Range(config.low, config.high)
         count = 1 if getattr(config, "shared", False) else config.units
@@ -170,7 +170,7 @@ class Exits(nn.Module):
 
     def said(self, n: int, state: State) -> Said:
         """What unit n (from 0) says of the state at its trace point."""
-        first = x = pooled(state, self.config.pool)
+        first = x = pooled(state, self.pool)
         if self.detached:
             first = first.detach()
         if self.config.answer == "tags":  # the first of the chosen rows is there for the halting value

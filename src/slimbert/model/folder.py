@@ -18,7 +18,6 @@ from torch import Tensor
 from ..atomic import check_hashed, write_atomically, write_hashed
 from ..config import dump, load
 from ..errors import InputError
-from .heads import SequenceConfig, TokenConfig
 from .model import Model, ModelConfig, fill, skeleton
 
 FORMAT = 1
@@ -109,11 +108,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 def describe(config: ModelConfig) -> dict[str, Any]:
     """What config.json says: names for transformers first, then the complete config."""
     encoder = config.encoder
-    labels = config.head.labels if isinstance(config.head, SequenceConfig | TokenConfig) else ()
+    labels = getattr(config.head, "labels", ())
     heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
-        "architectures": [ARCHITECTURES.get(getattr(config.head, "kind", ""), "SlimbertModel")],
+        "architectures": [_architecture(config)],
         "format": FORMAT,
         "hidden_size": encoder.dim,
         "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
@@ -127,9 +126,18 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if labels:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
-    if isinstance(config.head, SequenceConfig):
-        out["problem_type"] = PROBLEMS[config.head.answer]
+    answer = getattr(config.head, "answer", None)
+    if answer in PROBLEMS:
+        out["problem_type"] = PROBLEMS[answer]
     return out | {"model": dump(config)}
+
+
+def _architecture(config: ModelConfig) -> str:
+    """transformers' class of a model; a head that answers after every layer is of the class of its answer."""
+    kind = getattr(config.head, "kind", "")
+    if kind in ("dact", "exits"):
+        kind = "token" if config.head.answer == "tags" else "sequence"  # type: ignore[union-attr]
+    return ARCHITECTURES.get(kind, "SlimbertModel")
 
 
 def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ stage of DeeBERT, Xin et al. 2020, arXiv:2004.12993).
 """
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -87,3 +88,9 @@ class Halting(Supervised):
         rho = ponder(log_h.exp(), config.ponder, config.shape).mean()
         loss = Loss(mean, {"task": mean}).plus("ponder", price * rho)
         return loss.plus("every_unit", config.every_unit * each.mean()) if config.every_unit else loss
+
+
+def with_progress(batches: Iterable[Batch], start: int, updates: int) -> Iterator[Batch]:
+    """The batches, each with the share of the run that is over: `start` updates of `updates` were made before."""
+    for n, batch in enumerate(batches, start):
+        yield {**batch, "progress": torch.tensor(n / updates)}

@@ -54,13 +54,12 @@ def chosen_depth(
         return Depth("full", None)
     if max_depth is not None and not 1 <= max_depth <= head.units:
         raise InputError("--max-depth", f"{max_depth}, the model has {head.units} units", f"give 1 to {head.units}")
-    halts = isinstance(head, DactConfig)
-    word = word or ("safe" if halts else "full")
+    word = word or ("safe" if isinstance(head, DactConfig) else "full")
     name, _, value = word.partition("=")
     if name == "full":
         policy: Policy | None = None
     elif name in ("safe", "published", "calibrated", "kappa"):
-        if not halts:
+        if not isinstance(head, DactConfig):
             problem = f"{name}, but this head has no halting values"
             raise InputError("--depth", problem, "give patience=2 or entropy=0.3")
         kappa = _calibrated(run) if name == "calibrated" else _number(word, value, 0.0, 1.0) if name == "kappa" else 1.0
@@ -89,8 +88,8 @@ def _safe(kind: Kind, head: DactConfig, **rest: Any) -> Safe:
     if head.answer == "tags":
         allowed = torch.from_numpy(np.asarray(kind.allowed))  # type: ignore[attr-defined]
         count = len(head.labels)
-        inner = {"legal": allowed[:count, :count], "starts": allowed[count, :count]}
-        return Safe(**inner, ends=allowed[:count, count + 1], **rest)
+        ends = allowed[:count, count + 1]
+        return Safe(legal=allowed[:count, :count], starts=allowed[count, :count], ends=ends, **rest)
     return Safe(**rest)
 
 
