@@ -324,7 +324,7 @@ def test_ticket_run_with_another_recipe_or_without_is_refused(
         tuned(encoder, reviews, tmp_path / "run", ticket(start, detector={"fixed": 0.5}), resume=True)
     with pytest.raises(InputError, match=r"ticket\.json: drawn with another"):
         tuned(encoder, reviews, tmp_path / "run", ticket(start), "lr=1e-3", resume=True)
-    with pytest.raises(InputError, match="a run with a ticket; give the --ticket it began with"):
+    with pytest.raises(InputError, match="a run with a ticket; go on with the --ticket it began with"):
         tuned(encoder, reviews, tmp_path / "run", None, resume=True)
     (tmp_path / "run" / "ticket.json").unlink()
     with pytest.raises(InputError, match="a run without a ticket; leave --ticket out"):

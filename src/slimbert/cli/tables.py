@@ -1,6 +1,7 @@
 """What the result of each job looks like to a person: names and values, or a table that fits 80 columns."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ def folded(parts: Iterable["PartCost"]) -> list[tuple[str, str, int, int, int]]:
     """(name, units, parameters, multiply-adds, bytes) of parts; consecutive equal layers are one: `layers 0-11`."""
     layers = [(place, list(group)) for place, group in groupby(parts, key=_layer)]
     found: list[tuple[str, str, int, int, int]] = []
-    for _, same in groupby(layers, key=lambda layer: [_cost(part) for part in layer[1]]):
+    for _, same in groupby(layers, key=lambda layer: [replace(part, name="", activation_bytes=0) for part in layer[1]]):
         run = list(same)
         (first, _), (last, _) = run[0], run[-1]
         number = first.partition(".")[2]
@@ -172,10 +173,6 @@ def folded(parts: Iterable["PartCost"]) -> list[tuple[str, str, int, int, int]]:
             units = ", ".join(f"{size:,}" for size in column[0].units.values())  # heads, neurons
             found.append((name, units, *(sum(getattr(part, field) for part in column) for field in COSTS)))
     return found
-
-
-def _cost(part: "PartCost") -> tuple[object, ...]:
-    return part.kind, part.units, part.parameters, part.macs
 
 
 def _layer(part: "PartCost") -> str:
