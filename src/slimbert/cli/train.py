@@ -108,9 +108,10 @@ def pretrain(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Pretrain an encoder by a recipe: masked words, or replaced tokens.
+    """Pretrain an encoder by a recipe.
 
-    After any interruption, the same command with --resume goes on.
+    It says what is learnt from: hidden words, or replaced tokens. After any interruption, the same command with
+    --resume goes on.
     """
     from ..jobs.pretrain import pretrain as job
 

@@ -16,31 +16,6 @@ OWN = "objective.model."  # before the names of the model's tensors in a checkpo
 Prefer = Literal["masked_lm", "pooler"]
 
 
-class Source(NamedTuple):
-    """The model to continue from, its name, and its tokenizer where its folder holds one."""
-
-    name: str
-    model: Model
-    tokenizer: TextTokenizer | None
-
-
-def open_source(name: str | Path) -> Source:
-    """Any encoder that can be continued: a run, a transformers folder, a Hub name."""
-    model, folder, _ = open_model(name)
-    return Source(str(name), model, None if folder is None else TextTokenizer.load(folder))
-
-
-def take(module: Any, source: Any, place: str) -> None:
-    """Copy the weights of `source`. Raises InputError with the place where a setting changed a shape."""
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in source.state_dict().items()}
-    for key in wanted.keys() | given.keys():
-        if wanted.get(key) != given.get(key):
-            problem = f"{key} is {given.get(key, 'not there')}, the recipe asks for {wanted.get(key, 'no such tensor')}"
-            raise InputError(place, problem, "do not --set what the model to continue from decides")
-    module.load_state_dict(source.state_dict())
-
-
 def open_model(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Model, Path | None, tuple[str, ...]]:
     """(model in float32 on the CPU, folder of its tokenizer or None, notes on what was converted or dropped).
 
@@ -86,3 +61,28 @@ def open_encoder(name: str | Path, *, prefer: Prefer = "masked_lm") -> tuple[Mod
         problem = f"the tokenizer has {tokenizer.vocab_size} pieces, the model {rows}"
         raise InputError(name, problem, "use the tokenizer that the model was trained with")
     return model, tokenizer, notes
+
+
+class Source(NamedTuple):
+    """The model to continue from, its name, and its tokenizer where its folder holds one."""
+
+    name: str
+    model: Model
+    tokenizer: TextTokenizer | None
+
+
+def open_source(name: str | Path) -> Source:
+    """Any encoder that can be continued: a run, a transformers folder, a Hub name."""
+    model, folder, _ = open_model(name)
+    return Source(str(name), model, None if folder is None else TextTokenizer.load(folder))
+
+
+def take(module: Any, source: Any, place: str) -> None:
+    """Copy the weights of `source`. Raises InputError with the place where a setting changed a shape."""
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in source.state_dict().items()}
+    for key in wanted.keys() | given.keys():
+        if wanted.get(key) != given.get(key):
+            problem = f"{key} is {given.get(key, 'not there')}, the recipe asks for {wanted.get(key, 'no such tensor')}"
+            raise InputError(place, problem, "do not --set what the model to continue from decides")
+    module.load_state_dict(source.state_dict())
