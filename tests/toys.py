@@ -21,6 +21,7 @@ from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.core import Core, Sdpa, additive
 from slimbert.parts.embedding import AbsoluteConfig, TokensConfig
 from slimbert.parts.linear import Fused
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig, RmsNormConfig
@@ -161,6 +162,11 @@ FORMS: dict[str, tuple[Any, ...]] = {
         AttentionConfig(heads=4, head_dim=8),
         AttentionConfig(heads=3, head_dim=8, bias=False, position=AlibiConfig()),
         AttentionConfig(heads=4, head_dim=6, position=RotaryConfig()),
+    ),
+    "mixed_attention": (
+        MixedAttentionConfig(heads=3, conv_heads=2, span_heads=4, head_dim=8, kernel=5),
+        MixedAttentionConfig(heads=3, head_dim=8, kernel=3, bias=False, position=AlibiConfig()),
+        MixedAttentionConfig(heads=2, conv_heads=3, head_dim=6, position=RotaryConfig()),
     ),
     "mlp": (
         MlpConfig(hidden=48),

@@ -9,6 +9,7 @@ from slimbert.model.encoder import EncoderConfig
 from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import PRESETS, from_pattern, is_pattern
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 
@@ -17,7 +18,7 @@ def parameters(encoder: EncoderConfig) -> int:
     return sum(p.numel() for p in skeleton(ModelConfig(encoder=encoder)).parameters())
 
 
-# Layers, width, parameters of the encoder without pooler (those of transformers' BertModel of that shape).
+# Layers, width, parameters of the encoder without pooler (those of transformers' model of that shape).
 SIZES = {
     "bert_tiny": (2, 128, 4_369_408),
     "bert_mini": (4, 256, 11_104_768),
@@ -26,6 +27,11 @@ SIZES = {
     "bert_base": (12, 768, 108_891_648),
     "bert_large": (24, 1024, 334_092_288),
     "bert_deep_small": (12, 256, 17_422_848),
+    "electra_small": (12, 256, 13_483_008),
+    "electra_base": (12, 768, 108_891_648),
+    "convbert_small": (12, 256, 13_143_768),
+    "convbert_medium_small": (12, 384, 17_475_888),
+    "convbert_base": (12, 768, 105_680_520),
 }
 
 
@@ -37,14 +43,34 @@ def test_presets_have_their_published_size(name: str):
     assert (len(encoder.layers), encoder.dim) == (layers, dim)
     for layer in encoder.layers:
         attention, mlp = layer.mix
-        assert (attention.heads, attention.head_dim, mlp.hidden) == (dim // 64, 64, 4 * dim)
+        assert mlp.hidden == 4 * dim
+        assert name.startswith("convbert") or (attention.heads, attention.head_dim) == (dim // 64, 64)
     assert parameters(encoder) == count
     assert PRESETS[name].__doc__ is not None
     assert load(EncoderConfig, {"preset": name}) == encoder
 
 
+@pytest.mark.parametrize(
+    ("name", "heads", "head_dim", "groups", "width", "layer"),
+    [
+        ("convbert_small", 2, 64, 1, 128, 761_490),
+        ("convbert_medium_small", 4, 48, 2, 128, 1_121_124),
+        ("convbert_base", 6, 64, 1, None, 6_820_278),
+    ],
+)
+def test_convberts_are_the_published_ones(
+    name: str, heads: int, head_dim: int, groups: int, width: int | None, layer: int
+):
+    encoder = PRESETS[name]()
+    mixed, mlp = encoder.layers[0].mix
+    assert mixed == MixedAttentionConfig(heads=heads, conv_heads=heads, span_heads=heads, head_dim=head_dim, kernel=9)
+    assert (mlp.groups, mlp.up_groups, encoder.embedding.width) == (groups, groups, width)
+    whole = skeleton(ModelConfig(encoder=encoder)).encoder
+    assert sum(p.numel() for p in whole.layers[0].parameters()) == layer
+
+
 def shape(encoder: EncoderConfig) -> str:
-    letters = {AttentionConfig: "s", MlpConfig: "f"}
+    letters = {AttentionConfig: "s", MlpConfig: "f", MixedAttentionConfig: "m"}
     return " ".join(
         f":{step.memory}" if isinstance(step, NarrowConfig) else "".join(letters[type(m)] for m in step.mix)
         for step in encoder.layers
@@ -57,6 +83,7 @@ def shape(encoder: EncoderConfig) -> str:
         ("sf", "sf"),
         ("2{sf}", "sf sf"),
         ("2sf", "sf sf"),
+        ("mf,sf:2{mf}", "mf sf :True mf mf"),
         ("s,2{f},sf", "s f f sf"),
         ("2{sf}:1{sf}", "sf sf :True sf"),
         ("sf:2{f}", "sf :False f f"),
@@ -89,6 +116,10 @@ def test_sizes_of_a_pattern():
     assert (attention.heads, attention.head_dim, mlp.hidden) == (3, 32, 10)
     assert (encoder.embedding.vocab, encoder.embedding.max_len) == (50, 7)
     assert from_pattern("sf", dim=32).layers[0].mix[0].heads == 1
+    mixed = from_pattern("m", dim=256).layers[0].mix[0]
+    assert mixed == PRESETS["convbert_small"]().layers[0].mix[0]
+    assert from_pattern("m", dim=64).layers[0].mix[0].heads == 1
+    assert from_pattern("m", dim=32).layers[0].mix[0].head_dim == 64
     with pytest.raises(InputError, match="64 does not divide the width 96"):
         from_pattern("sf", dim=96)
 
