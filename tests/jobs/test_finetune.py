@@ -283,7 +283,19 @@ def test_a_finished_run_is_left_as_it_is(learnt: Finetuned, encoder: Path, revie
 
 @pytest.mark.parametrize(
     "setting",
-    ["epochs=0", "batch_size=0", "max_len=2", "dropout=1", "pool=max", "lr=0", "lr=-1", "warmup=2", "seed=-1", "lrr=1"],
+    [
+        "epochs=0",
+        "batch_size=0",
+        "max_len=2",
+        "dropout=1",
+        "pool=max",
+        "lr=0",
+        "lr=-1",
+        "warmup=2",
+        "seed=-1",
+        "lrr=1",
+        "layer_decay=0",
+    ],
 )
 def test_wrong_settings_are_named(encoder: Path, reviews: Path, tmp_path: Path, setting: str):
     with pytest.raises(InputError, match=f"--set.{setting.partition('=')[0]}"):

@@ -121,8 +121,9 @@ class _Run:
         self.every = every(settings, updates=self.updates, validation=len(self.rows.features["validation"]))
         lr = settings.lr or default_lr(model.config.encoder.dim)
         self.optim = OptimConfig(
-            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup
-        )
+            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, layer_decay=settings.layer_decay,
+            course="linear", warmup=settings.warmup,
+        )  # fmt: skip
         self.optimizer = adamw(self.objective, self.optim)
         self.best = (-math.inf, -math.inf)  # the metric on validation, minus the loss there
         self.stale = 0
