@@ -23,6 +23,14 @@ class Layout(enum.StrEnum):
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    convbert = "convbert"
+
+
+class Padding(enum.StrEnum):
+    """What a converted convolution reads where there is padding."""
+
+    masked = "masked"
+    published = "published"
 
 
 def use_threads(count: int | None) -> int | None:

@@ -14,6 +14,7 @@ from ..model import Model, ModelConfig, SpecialTokens, fresh, headless, save_mod
 from ..model.folder import model_type, read_description
 from ..model.heads import MaskedLmConfig
 from ..model.presets import PRESETS, is_pattern
+from ..parts.mixed import Padding
 from ..train.recipe import read_recipe
 from .source import open_model
 
@@ -63,13 +64,15 @@ def convert(
     to: str = "slimbert",
     layout: str | None = None,
     encoder_only: bool = False,
+    padding: Padding = "masked",
 ) -> Made:
     """Read a model folder or Hub name and write it as ours, or `to` "transformers" in a layout (None: one that fits).
 
-    The tokenizer comes along, the head unless `encoder_only`. `out` must be new or empty.
+    The tokenizer comes along, the head unless `encoder_only`. `padding`: what the convolutions of a transformers
+    folder read there. `out` must be new or empty.
     """
     must_be_free(out)
-    model, folder, notes = open_model(name)
+    model, folder, notes = open_model(name, padding=padding)
     pieces = None if folder is None else TextTokenizer.load(folder)
     if encoder_only:
         model = headless(model)
@@ -82,7 +85,8 @@ def convert(
     said = layouts.write(model, out, layout)
     if pieces is not None:
         pieces.save(out)
-    return _made(model, out, pieces, (*notes, f"written in the layout {said}"))
+    told = (*notes, f"written in the layout {said}", *layouts.caution(said, model.config))
+    return _made(model, out, pieces, tuple(dict.fromkeys(told)))
 
 
 def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:

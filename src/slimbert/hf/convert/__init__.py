@@ -1,7 +1,7 @@
-"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA.
+"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT.
 
-Rules are data (one file per layout), read in both directions. A sequence head, a masked-LM head, or else BERT's pooler
-(which waits for classes) comes along; what has no place in our model is dropped, and the notes say so.
+Rules are data (one file per layout), read in both directions. A head for texts, tokens, answers or masked words comes
+along, or else BERT's pooler (which waits for classes); what has no place in our model is dropped, and the notes say so.
 """
 
 import json
@@ -16,7 +16,9 @@ from ...data.tokenizer import TextTokenizer, has_tokenizer
 from ...errors import InputError
 from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
 from ...model.folder import read_config
+from ...parts.mixed import MixedAttentionConfig, Padding
 from .bert import BERT
+from .convbert import CONVBERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .layout import Layout, encoder_of, same, shape_of
@@ -24,18 +26,27 @@ from .roberta import ROBERTA
 from .source import folder_of, tensors_of
 from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
 
-__all__ = ["LAYOUTS", "read", "write"]
+__all__ = ["LAYOUTS", "caution", "read", "write"]
 
-LAYOUTS: Mapping[str, Layout] = {layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA)}
-SUFFIX = {None: "Model", "pooler": "Model", "masked_lm": "ForMaskedLM", "sequence": "ForSequenceClassification"}
+LAYOUTS: Mapping[str, Layout] = {layout.model_type: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA, CONVBERT)}
+OLD = {"conv_bert": "convbert"}  # names that a model_type had
+SUFFIX = {
+    None: "Model",
+    "pooler": "Model",
+    "masked_lm": "ForMaskedLM",
+    "sequence": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "span": "ForQuestionAnswering",
+}
 
 
 def read(
-    name: str | Path, *, prefer: Literal["masked_lm", "pooler"] = "masked_lm"
+    name: str | Path, *, prefer: Literal["masked_lm", "pooler"] = "masked_lm", padding: Padding = "masked"
 ) -> tuple[Model, Path | None, tuple[str, ...]]:
     """(model in float32 on the CPU, folder of its tokenizer or None, notes on what was dropped).
 
-    `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler.
+    `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler;
+    `padding`: what convolutions take it for, see parts/mixed.py.
     Raises InputError where the layout is not one of `LAYOUTS`, where weights contradict the config, or where they would
     have to be unpickled.
     """
@@ -44,14 +55,18 @@ def read(
     tokenizer = folder if has_tokenizer(folder) else None
     if config.get("model_type") == "slimbert":
         return load_model(folder), tokenizer, ()
-    layout = LAYOUTS.get(str(config.get("model_type")))
+    model_type = str(config.get("model_type"))
+    layout = LAYOUTS.get(OLD.get(model_type, model_type))
     if layout is None:
         known = f"slimbert reads {', '.join(LAYOUTS)}, and its own"
         raise InputError(f"{place}: model_type", f"{config.get('model_type')!r} is not supported", known)
-    shape = layout.shape(config, place)
+    if padding != "masked" and not layout.mixed:
+        raise InputError("padding", f"{padding!r}, the layout {layout.model_type} has no convolutions", "leave it out")
+    shape = layout.shape(config, place)._replace(padding=padding)
     tensors = plain_names(layout, tensors_of(folder))
     kind = kind_of(layout, tensors, " ".join(map(str, config.get("architectures") or ())), prefer)
-    labels = _labels(config, place, class_rows(layout, tensors)) if kind == "sequence" else ()
+    classes = kind in ("sequence", "token")
+    labels = _labels(config, place, class_rows(layout, tensors, str(kind))) if classes else ()
     one_table = tied(layout, tensors, said=config.get("tie_word_embeddings") is not False)
     head = layout.head(kind, shape, config, labels=labels, tied=one_table)
     special = _special(tokenizer, layout.pad(config, place))
@@ -60,7 +75,7 @@ def read(
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     values, notes = gather(layout, tensors, wanted, kind, folder / "model.safetensors")
     model.load_state_dict(values, strict=True, assign=True)
-    return model.eval(), tokenizer, notes
+    return model.eval(), tokenizer, (*notes, *caution(layout.model_type, ours))
 
 
 def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
@@ -81,10 +96,21 @@ def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
     return chosen.model_type
 
 
+def caution(layout: str, config: ModelConfig) -> tuple[str, ...]:
+    """Where transformers' answers and ours are meant to differ for such a model."""
+    masked = any(getattr(mixer, "padding", "") == "masked" for _, mixer in config.encoder.mixers())
+    return (LAYOUTS[layout].note,) if masked and LAYOUTS[layout].note else ()
+
+
 def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str, Any]]:
     """The first of the layouts that says the whole config, and its config.json; or the first one's InputError."""
+    mixed = any(isinstance(mixer, MixedAttentionConfig) for _, mixer in config.encoder.mixers())
+    fitting = [name for name in names if LAYOUTS[name].mixed == mixed]
+    if not fitting:
+        problem = f"{'mixed' if mixed else 'plain'} attention, which the layout {names[0]} does not have"
+        raise InputError("config.encoder", problem, "try another one, or keep the slimbert folder")
     refusals = []
-    for name in names:
+    for name in fitting:
         try:
             return LAYOUTS[name], _describe(config, LAYOUTS[name])
         except InputError as error:
@@ -109,14 +135,15 @@ def _describe(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         "tie_word_embeddings": one_table,
         "dtype": "float32",
     }
-    if kind == "sequence":
+    if kind in ("sequence", "token", "span"):
         out[layout.classifier_dropout] = config.head.dropout  # type: ignore[union-attr]
+    if labels:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
-    said = layout.shape(out, "config.json")
+    said = layout.shape(out, "config.json")._replace(padding=shape.padding)
     same(config.encoder, encoder_of(said), "config.encoder", remedy)
     if kind == "sequence":
-        alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act}, or {alone}"
+        alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act or shape.act}, or {alone}"
     same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", alone)
     return out | {"head": kind}
 

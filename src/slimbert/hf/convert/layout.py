@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from ...config import HeadConfig, dump
 from ...errors import InputError
 from ...model import EncoderConfig
-from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
+from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig, SpanConfig, TokenConfig
 from ...parts.activation import Activation
 from ...parts.attention import AttentionConfig
 from ...parts.embedding import AbsoluteConfig
+from ...parts.mixed import MixedAttentionConfig, Padding
 from ...parts.mlp import MlpConfig
 from ...parts.narrow import NarrowConfig
 from ...parts.norm import LayerNormConfig
@@ -54,6 +55,15 @@ class Shape(NamedTuple):
     dropout: float
     attention_dropout: float
     init_std: float
+    groups: int = 1  # of both maps of the feed-forward network
+    ratio: int = 0  # of `heads` to those that attend beside convolving ones (ConvBERT); 0: all attend, none convolves
+    kernel: int = 0  # of the convolving heads
+    padding: Padding = "masked"  # ours alone: no config of theirs says it
+
+    @property
+    def attending(self) -> int:
+        """Heads that attend. With a ratio, by transformers' rule: so wide that they fill half of `dim`."""
+        return max(1, self.heads // self.ratio) if self.ratio else self.heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +81,16 @@ class Layout:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # field of Shape -> its only value
     offset_after_pad: bool = False  # positions begin one after the number of the pad token
     masked_lm_act: Activation | None = None  # None: the encoder's
-    sequence_act: Activation = "tanh"
+    sequence_act: Activation | None = "tanh"  # None: the encoder's
     classifier_dropout: str = "classifier_dropout"
     copies: Mapping[str, str] = field(default_factory=dict)  # a name of theirs that repeats another
+    columns: tuple[str, ...] = ()  # ends of their names whose tensors have one dimension of 1 more, the last
+    note: str = ""  # where their model and ours are meant to differ
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its layers have convolving heads."""
+        return "ratio" in self.fields
 
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
@@ -102,9 +119,15 @@ class Layout:
         values |= {"act": ACTS[act], "width": values.get("width", values["dim"])}
         values["offset"] = self.pad(config, place) + 1 if self.offset_after_pad else 0
         shape = Shape(**values)
-        if shape.dim % shape.heads:
-            problem = f"{shape.heads} heads do not divide the width {shape.dim}"
+        heads = shape.attending * (2 if self.mixed else 1)
+        if shape.dim % heads:
+            problem = f"{heads} heads do not divide the width {shape.dim}"
             raise InputError(f"{place}: {self.fields['heads']}", problem, "mend config.json")
+        if self.mixed and shape.kernel % 2 == 0:
+            raise InputError(f"{place}: {self.fields['kernel']}", f"{shape.kernel} is even", "mend config.json")
+        if shape.dim % shape.groups or shape.hidden % shape.groups:
+            problem = f"{shape.groups} groups do not divide {shape.dim} and {shape.hidden}"
+            raise InputError(f"{place}: {self.fields['groups']}", problem, "mend config.json")
         if shape.rows <= shape.offset:
             raise InputError(f"{place}: {self.fields['rows']}", f"{shape.rows} rows, {shape.offset} unused", "mend it")
         return shape
@@ -125,11 +148,14 @@ class Layout:
         """The config of a head of that kind in this layout."""
         if kind == "masked_lm":
             return MaskedLmConfig(act=self.masked_lm_act or shape.act, norm=LayerNormConfig(eps=shape.eps), tied=tied)
+        if kind in (None, "pooler"):
+            return PoolerConfig() if kind else None
+        given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
+        rate = shape.dropout if given is None else float(given)
         if kind == "sequence":
-            given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
-            rate = shape.dropout if given is None else float(given)
-            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=self.sequence_act, dropout=rate)
-        return PoolerConfig() if kind == "pooler" else None
+            act = self.sequence_act or shape.act
+            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=act, dropout=rate)
+        return TokenConfig(labels=tuple(labels), dropout=rate) if kind == "token" else SpanConfig(dropout=rate)
 
     def describe(self, shape: Shape) -> dict[str, Any]:
         """Their config of a Shape."""
@@ -151,10 +177,8 @@ class Layout:
 def encoder_of(shape: Shape) -> EncoderConfig:
     """The encoder of a Shape: post-norm layers of attention and feed-forward."""
     norm = LayerNormConfig(eps=shape.eps)
-    attention = AttentionConfig(heads=shape.heads, head_dim=shape.dim // shape.heads, dropout=shape.attention_dropout)
-    layer = LayerConfig(
-        mix=(attention, MlpConfig(hidden=shape.hidden, act=shape.act)), dropout=shape.dropout, norm=norm
-    )
+    mlp = MlpConfig(hidden=shape.hidden, act=shape.act, groups=shape.groups, up_groups=shape.groups)
+    layer = LayerConfig(mix=(_attention(shape), mlp), dropout=shape.dropout, norm=norm)
     embedding = AbsoluteConfig(
         vocab=shape.vocab,
         width=None if shape.width == shape.dim else shape.width,
@@ -166,6 +190,16 @@ def encoder_of(shape: Shape) -> EncoderConfig:
     )
     layers = (layer,) * shape.layers
     return EncoderConfig(dim=shape.dim, embedding=embedding, layers=layers, init_std=shape.init_std)
+
+
+def _attention(shape: Shape) -> AttentionConfig | MixedAttentionConfig:
+    heads, dropout = shape.attending, shape.attention_dropout
+    if not shape.ratio:
+        return AttentionConfig(heads=heads, head_dim=shape.dim // heads, dropout=dropout)
+    head_dim = shape.dim // (2 * heads)
+    return MixedAttentionConfig(
+        heads=heads, head_dim=head_dim, kernel=shape.kernel, dropout=dropout, padding=shape.padding
+    )
 
 
 def shape_of(config: EncoderConfig) -> Shape:
@@ -180,12 +214,13 @@ def shape_of(config: EncoderConfig) -> Shape:
             raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
     if not isinstance(embedding, AbsoluteConfig):
         raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
-    if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
+    if not isinstance(attention, AttentionConfig | MixedAttentionConfig) or not isinstance(mlp, MlpConfig):
         raise InputError(f"{place}.layers[0].mix", "not attention and then an mlp", WHY)
+    mixed = isinstance(attention, MixedAttentionConfig)
     shape = Shape(
         dim=config.dim,
         layers=len(config.layers),
-        heads=attention.heads,
+        heads=attention.heads * (2 if mixed else 1),
         hidden=mlp.hidden,
         act=mlp.act,
         vocab=embedding.vocab,
@@ -197,6 +232,10 @@ def shape_of(config: EncoderConfig) -> Shape:
         dropout=embedding.dropout,
         attention_dropout=attention.dropout,
         init_std=config.init_std,
+        groups=mlp.groups,
+        ratio=2 if mixed else 0,
+        kernel=getattr(attention, "kernel", 0),
+        padding=getattr(attention, "padding", "masked"),
     )
     same(config, encoder_of(shape), place, WHY)
     return shape
