@@ -353,6 +353,7 @@ def test_a_finished_run_is_left_as_it_is(learnt: Finetuned, encoder: Path, revie
         "seed=-1",
         "lrr=1",
         "weight_decay=-1",
+        "layer_decay=0",
     ],
 )
 def test_wrong_settings_are_named(encoder: Path, reviews: Path, tmp_path: Path, setting: str):

@@ -95,17 +95,27 @@ def convert(
         o.Layout | None, typer.Option("--layout", help="With --to transformers: its class; by default one that fits.")
     ] = None,
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head out.")] = False,
+    padding: Annotated[
+        o.Padding, typer.Option("--padding", help="ConvBERT: read as nothing, or as in the published code.")
+    ] = o.Padding.masked,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
     """Read a model of transformers, or write one.
 
-    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, GroupBERT and NarrowBERT; the tokenizer comes along.
+    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT, GroupBERT, NarrowBERT; the tokenizer comes along.
     """
     from ..jobs.models import convert as job
 
     with output.results(json) as show:
-        made = job(model, out=out, to=to.value, layout=layout and layout.value, encoder_only=encoder_only)
+        made = job(
+            model,
+            out=out,
+            to=to.value,
+            layout=layout and layout.value,
+            encoder_only=encoder_only,
+            padding="published" if padding is o.Padding.published else "masked",
+        )
         following = ("finetune", made.folder, "DATA.csv", "--out", "runs/b")
         show(made, *made.notes, tables.folder_made(made), *[output.following(following)] * (to is o.Target.slimbert))
 

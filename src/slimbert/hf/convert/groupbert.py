@@ -18,7 +18,8 @@ from ...parts.mlp import MlpConfig
 from ...parts.norm import LayerNormConfig
 from ...parts.residual import LayerConfig
 from .bert import BERT, ENCODER, FIELDS, PUBLISHED
-from .layout import WHY, Layout, Names, Shape, Turn, read_off, same
+from .layout import Layout, Names, Turn
+from .shape import WHY, Shape, read_off, same
 
 FEED_FORWARD = {1: "first", 3: "second"}  # place in our layer -> theirs
 
