@@ -92,19 +92,20 @@ def test_layers_that_are_not_there(options: dict[str, Any], message: str):
 
 
 def test_the_costs_on_the_page():
-    """Of docs/replaced-tokens.md: multiply-adds per token at rows of 128 with 19 places, of all parts."""
+    """Of docs/replaced-tokens.md, which promises 5%: multiply-adds per token at rows of 128 with 19 places."""
     shape = bert_deep_small()
     shape = replace(shape, embedding=replace(shape.embedding, width=128))
 
-    def millions(encoder: EncoderConfig, head: Any, keep: int | None) -> str:
+    def millions(encoder: EncoderConfig, head: Any, keep: int | None) -> float:
         parts = cost(ModelConfig(encoder=encoder, head=head), length=128, keep=keep)
-        return f"{sum(part.macs for part in parts) / 128 / 1e6:.2f} M"
+        return sum(part.macs for part in parts) / 128 / 1e6
 
     page = (Path(__file__).resolve().parents[2] / "docs" / "replaced-tokens.md").read_text()
-    said = re.findall(r"\| (\d+\.\d\d M) \|", page)
-    assert said == [
+    said = [float(number) for number in re.findall(r"\| (\d+\.\d+) M \|", page)]
+    counted = [
         millions(shape, MaskedLmConfig(), 19),
         millions(shape, ReplacedTokenConfig(), None),
         millions(generator_of(shape), MaskedLmConfig(), 19),
         millions(generator_of(shape, narrow=2), MaskedLmConfig(), 19),
     ]
+    assert said == pytest.approx(counted, rel=0.05)
