@@ -25,6 +25,12 @@ def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
 
     The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
     """
+    taps, there = neighbours(values, ctx, kernel)
+    return taps.masked_fill(~there.unsqueeze(-1), 0.0)
+
+
+def neighbours(values: Tensor, ctx: Context, kernel: int) -> tuple[Tensor, Tensor]:
+    """(as `gathered`, but any row of the text where a tap is nothing; [B, K, kernel] whether it is something)."""
     length = values.shape[1]
     rows = places(None, length, values.device).expand(len(values), -1) if ctx.index is None else ctx.index
     taps = rows.unsqueeze(-1) + torch.arange(kernel, device=values.device) - kernel // 2
@@ -34,7 +40,7 @@ def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
         there = there & ctx.mask.gather(1, flat).view_as(taps)
     if ctx.segments is not None:
         there = there & (ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows).unsqueeze(-1))
-    return pick(values, flat).view(*taps.shape, -1).masked_fill(~there.unsqueeze(-1), 0.0)
+    return pick(values, flat).view(*taps.shape, -1), there
 
 
 def readable(ctx: Context, kernel: int) -> Tensor | None:
