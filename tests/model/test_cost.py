@@ -117,12 +117,12 @@ def test_convbert_costs_what_its_formula_says(name: str, electra: str | None, mm
 
 
 def test_few_kept_rows_of_mixed_attention_cost_what_stands_around_them():
-    """K rows of 2 heads each, in a width of 64: keys and values of S tokens, all else for K; no value of a convolution
-    is made but from the sums that each kernel takes."""
+    """K rows of 2 heads each, in a width of 64: keys, values and depthwise convolution of S tokens, all else for K; no
+    value of a convolution is made but from the sums that each kernel takes."""
     parts = {p.name: p.macs for p in cost(ModelConfig(encoder=MIXED), batch=B, length=S, keep=K)}
     d, a, k, heads = 64, 32, 9, 2
-    kept = d * a + (k * d + d * a) + a * heads * k + (heads * k * d + d * a) + 2 * S * a + 2 * a * d
-    assert parts["layers.2.0"] == B * (K * kept + S * 2 * d * a)
+    kept = d * a + d * a + a * heads * k + (heads * k * d + d * a) + 2 * S * a + 2 * a * d
+    assert parts["layers.2.0"] == B * (K * kept + S * (2 * d * a + k * d))
 
 
 @pytest.mark.parametrize("price", [1.0, math.inf], ids=["absorbed", "projected"])

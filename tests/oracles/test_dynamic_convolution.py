@@ -203,7 +203,6 @@ def test_depthwise_is_torchs_conv1d(length: int):
     expected = torch.nn.functional.conv1d(x.transpose(1, 2), depth.weight, padding=4, groups=6).transpose(1, 2)
     assert_close(depth(x), expected, **CLOSE)
     assert_close(depth(x, torch.zeros(2, length, dtype=torch.long)), expected, **CLOSE)
-    assert_close(depth.of_taps(gathered(x, Context(x), 9)), expected, **CLOSE)
 
 
 def test_depthwise_within_documents():
@@ -214,7 +213,6 @@ def test_depthwise_within_documents():
     segments = torch.tensor([[0] * 3 + [1] + [2] * 9])
     alone = torch.cat([depth(part) for part in x.split((3, 1, 9), dim=1)], dim=1)
     assert_close(depth(x, segments), alone, **CLOSE)
-    assert_close(depth.of_taps(gathered(x, Context(x, segments=segments), 9)), alone, **CLOSE)
 
 
 @pytest.mark.gpu

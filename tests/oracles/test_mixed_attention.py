@@ -184,7 +184,7 @@ def test_cut_heads_leave_the_kernels_their_queries():
 
 @pytest.mark.parametrize("padding", ["masked", "published"])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kept", [1, 4, 9, 12])
+@pytest.mark.parametrize("kept", [1, 3, 4, 12])
 def test_few_and_many_kept_rows_are_those_of_the_whole(kept: int, bias: bool, padding: Any):
     """Few are computed from the tokens around them, many from all values: the same numbers, packed or not."""
     mixer = mixer_of(dataclasses.replace(CONFIG, bias=bias, padding=padding))
@@ -195,6 +195,19 @@ def test_few_and_many_kept_rows_are_those_of_the_whole(kept: int, bias: bool, pa
         whole = run(mixer, batch.x, mask, segments=documents)
         ctx = Context(batch.x, mask, index, segments=documents)
         assert_close(output(mixer(pick(batch.x, index), ctx)), pick(whole, index), **CLOSE)
+
+
+@pytest.mark.parametrize("kept", [3, 9])
+def test_gradients_of_kept_rows_are_those_of_the_whole(kept: int):
+    mixer, batch = mixer_of(CONFIG), Batch()
+    index = torch.arange(kept).expand(3, -1)
+    ctx = Context(batch.x, batch.mask, index)
+
+    def gradients(y: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(y.square().sum(), list(mixer.parameters())))
+
+    whole = gradients(pick(run(mixer, batch.x, batch.mask), index))
+    assert_close(gradients(output(mixer(pick(batch.x, index), ctx))), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_kept_rows_read_the_memory_and_not_one_another():

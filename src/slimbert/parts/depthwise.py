@@ -29,10 +29,6 @@ class Depthwise(nn.Module):
         y = functional.conv2d(image, self.weight.unsqueeze(2), padding=padding, groups=x.shape[-1])
         return y.squeeze(2).transpose(1, 2)
 
-    def of_taps(self, taps: Tensor) -> Tensor:
-        """The neighbours of each row [B, K, kernel, dim] -> [B, K, dim]."""
-        return torch.einsum("bkjd,dj->bkd", taps, self.weight[:, 0])
-
     def _within(self, x: Tensor, segments: Tensor) -> Tensor:
         """One tap after the other; those of another document are left out."""
         length, kernel = x.shape[1], self.weight.shape[-1]

@@ -23,7 +23,7 @@ from ..state import Context
 from .taps import gathered
 
 BLOCK = 32  # rows of a band
-BANDED_FROM = 64  # rows from which on bands are used: not measured yet, benchmarks/convbert_core.py
+BANDED_FROM = 32  # rows from which on bands are used; both by a trial on a busy machine, benchmarks/convbert_core.py
 
 
 def convolve(u: Tensor, w: Tensor) -> Tensor:

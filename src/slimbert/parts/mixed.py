@@ -22,7 +22,7 @@ from .depthwise import Depthwise
 from .dynamic import convolve, of_taps
 from .linear import Fused
 from .position import RotaryConfig
-from .taps import gathered, readable, real
+from .taps import readable, real
 
 Padding = Literal["masked", "published"]
 
@@ -121,37 +121,35 @@ class MixedAttention(nn.Module):
         else:
             (q,) = self.qkvu.maps(x, 0, 1)
             k, v, *u = self.qkvu.maps(ctx.kv, 1, 3 if few else 4)
-        convolved = self._of_few(q, near) if few else self._convolve(q, u[0], near)
+        convolved = self._convolve(q, None if few else u[0], near)
         attended, weights = self._attend(q[..., : self.attend], k, v, ctx)
         y = self.out(torch.cat((attended, convolved), dim=-1))
         return y if weights is None else Mixed(y, maps=(weights,))
 
-    def _convolve(self, q: Tensor, u: Tensor, ctx: Context) -> Tensor:
-        """q [B, S, span], u [B, S0, conv] -> [B, S, conv]."""
+    def _convolve(self, q: Tensor, u: Tensor | None, ctx: Context) -> Tensor:
+        """q [B, S, span], u [B, S0, conv] -> [B, S, conv]; u None: the values are not made, see `_projected`."""
         spans = self.depth(real(ctx.kv, ctx.mask), ctx.segments)
         w = self._kernels(q, self.point(spans if ctx.index is None else pick(spans, ctx.index)))
-        if ctx.index is not None:
-            return of_taps(self._by_head(gathered(u, ctx, self.kernel)), w.to(u.dtype)).flatten(2)
-        there = readable(ctx, self.kernel)
-        w = w if there is None else w.masked_fill(~there.unsqueeze(2), 0.0)
-        return convolve(self._by_head(u), w).flatten(2)
+        if ctx.index is None and u is not None:
+            there = readable(ctx, self.kernel)
+            w = w if there is None else w.masked_fill(~there.unsqueeze(2), 0.0)
+            return convolve(self._by_head(u), w).flatten(2)
+        taps, there = neighbours(ctx.kv if u is None else u, ctx, self.kernel)  # [B, K, kernel, dim or conv]
+        w = w.masked_fill(~there.unsqueeze(2), 0.0).to(taps.dtype)
+        return self._projected(taps, w) if u is None else of_taps(self._by_head(taps), w).flatten(2)
 
-    def _of_few(self, q: Tensor, ctx: Context) -> Tensor:
-        """As `_convolve`, from the neighbours of the rows at ctx.index alone: sum_j w_j (W u_j) = W (sum_j w_j u_j)."""
-        taps = gathered(ctx.kv, ctx, self.kernel)  # [B, K, kernel, dim]
-        w = self._kernels(q, self.point(self.depth.of_taps(taps)))
-        sums = torch.matmul(w.to(taps.dtype), taps)  # [B, K, H, dim]
-        weight = self._by_head(self.qkvu.weight[-self.qkvu.sizes[3] :].T)  # [dim, H, head_dim]
-        y = torch.einsum("bkhd,dhe->bkhe", sums, weight)
+    def _projected(self, taps: Tensor, w: Tensor) -> Tensor:
+        """sum_j w_j (W x_j + b) as W (sum_j w_j x_j) + (sum_j w_j) b: taps [B, K, kernel, dim] -> [B, K, conv]."""
+        first = -self.qkvu.sizes[3]
+        weight = self._by_head(self.qkvu.weight[first:].T)  # [dim, H, head_dim]
+        y = torch.einsum("bkhd,dhe->bkhe", torch.matmul(w, taps), weight)
         if self.qkvu.bias is not None:
-            there = gathered(torch.ones_like(ctx.kv[..., :1]), ctx, self.kernel)  # [B, K, kernel, 1]
-            share = (w * there.transpose(2, 3)).sum(dim=-1, keepdim=True)  # of the kernel that meets a token
-            y = y + share * self._by_head(self.qkvu.bias[-self.qkvu.sizes[3] :])
+            y = y + w.sum(dim=-1, keepdim=True) * self._by_head(self.qkvu.bias[first:])
         return y.flatten(2)
 
     def _are_few(self, kept: int, length: int) -> bool:
         """Whether so many rows are served best by what stands around them; an exported graph serves any number."""
-        return torch.compiler.is_exporting() or 2 * kept <= length  # a half: chosen by sense, not measured
+        return torch.compiler.is_exporting() or 4 * kept <= length  # a trial on a busy machine: convbert_core.py
 
     def _kernels(self, q: Tensor, keys: Tensor) -> Tensor:
         """[B, S, conv_heads, kernel], summing to 1 over the kernel."""

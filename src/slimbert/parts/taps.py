@@ -42,8 +42,14 @@ def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
 
     The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
     """
+    taps, there = taken(values, ctx, kernel)
+    return taps.masked_fill(~there.unsqueeze(-1), 0.0)
+
+
+def taken(values: Tensor, ctx: Context, kernel: int) -> tuple[Tensor, Tensor]:
+    """(as `gathered`, but any row of the text where a tap is nothing; [B, K, kernel] whether it is something)."""
     flat, there = neighbours(ctx, kernel)
-    return pick(values, flat).view(*there.shape, -1).masked_fill(~there.unsqueeze(-1), 0.0)
+    return pick(values, flat).view(*there.shape, -1), there
 
 
 def readable(ctx: Context, kernel: int) -> Tensor | None:
