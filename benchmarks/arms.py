@@ -87,7 +87,8 @@ def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]]) -> dict[
         gemm = gemm_tflops(best_dtype("cpu"))  # the machine may be shared
         found = {**run(), "gemm_tflops": gemm}
         keep(name, key, found)
-        print(key, {field: value for field, value in found.items() if not isinstance(value, list)}, flush=True)
+        short = {field: value for field, value in found.items() if len(str(value)) < 200}
+        print(key, short, flush=True)
     return found
 
 

@@ -7,7 +7,7 @@ epoch in batches of 16, rate 1e-4 (the library's for this width). The three arms
 alone and take turns. Windows overlap by a quarter, and the mean of their answers is the answer, in training too.
 Resumes where it stopped; nothing else may run.
 
-About 50 minutes at 1,200 tokens/s: 0.5, 1.0 and 1.3 million tokens to learn from, half as many to answer, which goes
+About 50 minutes at 1,200 tokens/s: 0.5, 1.1 and 1.5 million tokens to learn from, half as many to answer, which goes
 three times as fast.
 """
 

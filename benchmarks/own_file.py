@@ -49,27 +49,29 @@ TOLD = {  # what must not be guessed in silence -> words of the line that says i
 
 
 class Case(NamedTuple):
-    """A data set as a person would have it. columns: of the data set -> of the file; words: of its labels."""
+    """A data set as a person would have it. columns: of the file; train, test: those of the data set that fill them;
+    words: of its labels."""
 
     folder: str
-    columns: dict[str, str]
+    columns: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
     words: tuple[str, ...]
 
 
+PAIR = ("text_left", "text_right")
 CASES = {
-    "news": Case("ag_news", {"description": "text"}, ("World", "Sports", "Business", "Sci/Tech")),
-    "products": Case(
-        "product_match/amazon_google", {"text_left": "text_left", "text_right": "text_right"}, ("different", "same")
-    ),
+    "news": Case("ag_news", ("text",), ("text",), ("description",), ("World", "Sports", "Business", "Sci/Tech")),
+    "products": Case("product_match/amazon_google", PAIR, PAIR, PAIR, ("different", "same")),
 }
 
 
 def rows_of(case: Case, split: str, count: int, seed: int) -> list[list[str]]:
     """So many rows drawn at random: the texts, then the label in words."""
-    file = corpus(case.folder) / f"{split}.parquet"
-    read = pq.read_table(file, columns=[*case.columns, "label"]).to_pylist()
+    columns = case.train if split == "train" else case.test
+    read = pq.read_table(corpus(case.folder) / f"{split}.parquet", columns=[*columns, "label"]).to_pylist()
     chosen = np.random.default_rng([seed, split == "test"]).permutation(len(read))[:count]
-    return [[*(read[i][name] for name in case.columns), case.words[read[i]["label"]]] for i in chosen]
+    return [[*(read[i][name] for name in columns), case.words[read[i]["label"]]] for i in chosen]
 
 
 def written(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -98,10 +100,9 @@ def tried(encoder: Path, name: str, rows: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "minilm").symlink_to(encoder.resolve(), target_is_directory=True)
-        columns = list(case.columns.values())
         truth = rows_of(case, "test", NEW, seed)
-        written(folder / f"{name}.csv", [*columns, "label"], rows_of(case, "train", rows, seed))
-        written(folder / "new.csv", columns, [row[:-1] for row in truth])
+        written(folder / f"{name}.csv", [*case.columns, "label"], rows_of(case, "train", rows, seed))
+        written(folder / "new.csv", case.columns, [row[:-1] for row in truth])
         check, found, wrong = command(folder, ["data", "check", f"{name}.csv"])
         warned = [line.strip() for line in found.partition("training on this would mislead:")[2].splitlines()]
         if check["code"] and not any(warned):

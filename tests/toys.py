@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slimbert.config import KINDS, kind
 from slimbert.errors import InputError
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.heads import SequenceConfig
 from slimbert.model.model import Model, ModelConfig, fresh
 from slimbert.parts.attention import AttentionConfig
@@ -22,6 +23,7 @@ from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import Core, Sdpa, additive
 from slimbert.parts.embedding import AbsoluteConfig, TokensConfig
 from slimbert.parts.linear import Fused
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig, RmsNormConfig
@@ -148,6 +150,11 @@ FORMS: dict[str, tuple[Any, ...]] = {
         AttentionConfig(heads=3, head_dim=8, bias=False, position=AlibiConfig()),
         AttentionConfig(heads=4, head_dim=6, position=RotaryConfig()),
     ),
+    "mixed_attention": (
+        MixedAttentionConfig(heads=3, conv_heads=2, span_heads=4, head_dim=8, kernel=5),
+        MixedAttentionConfig(heads=3, head_dim=8, kernel=3, bias=False, position=AlibiConfig()),
+        MixedAttentionConfig(heads=2, conv_heads=3, head_dim=6, position=RotaryConfig()),
+    ),
     "mlp": (
         MlpConfig(hidden=48),
         MlpConfig(hidden=48, groups=4, mixer=True, act="gelu_tanh"),
@@ -161,6 +168,8 @@ FORMS: dict[str, tuple[Any, ...]] = {
     ),
     "layer": (LayerConfig(mix=(MlpConfig(hidden=48),)),),
     "sequence": (SequenceConfig(labels=("a", "b", "c")), SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)),
+    "dact": (DactConfig(labels=("a", "b", "c"), units=1),),
+    "exits": (ExitsConfig(labels=("a", "b", "c"), units=1),),
     "glu": (GluConfig(hidden=48), GluConfig(hidden=48, groups=4, bias=True, act="silu")),
 }
 SMALL = {

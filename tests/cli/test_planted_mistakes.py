@@ -157,7 +157,7 @@ MISTAKES = {
         {"train.csv": as_csv(reviews()), "test.csv": as_csv(planted(reviews(), label="POS"))},
         "test.csv:row 7: ",
         "unknown label 'POS'",
-        "write it as train has it: 'pos'",
+        "write 'pos', as the labels to learn have it",
     ),
     "a tag only in test": Mistake(
         {"train.conll": as_words(tagged()), "test.conll": as_words(planted(tagged(), ner_tags=["B-LOC", "O", "O"]))},

@@ -286,17 +286,17 @@ def test_a_signal_while_the_baselines_are_made_is_heeded(
 ):
     from slimbert.jobs.tasks.classification import Classification
 
-    def slow(self: Classification, task: Task) -> list[Any]:
+    def slow(*args: object, **options: object) -> list[Any]:
         os.kill(os.getpid(), signal.SIGTERM)
         return []
 
-    run = tmp_path / "run"
+    run, beside = tmp_path / "run", {**HERE, "with_baselines": True}
     with monkeypatch.context() as patch:
         patch.setattr(Classification, "baselines", slow)
         with pytest.raises(Interrupted, match="SIGTERM"):
-            finetune(encoder, reviews, out=run, settings=QUICK, **HERE)
+            finetune(encoder, reviews, out=run, settings=QUICK, **beside)
     assert not (run / "model.safetensors").exists()
-    finetune(encoder, reviews, out=run, settings=QUICK, resume=True, **HERE)
+    finetune(encoder, reviews, out=run, settings=QUICK, resume=True, **beside)
     assert (run / "model.safetensors").exists()
 
 
@@ -353,6 +353,7 @@ def test_a_finished_run_is_left_as_it_is(learnt: Finetuned, encoder: Path, revie
         "seed=-1",
         "lrr=1",
         "weight_decay=-1",
+        "layer_decay=0",
     ],
 )
 def test_wrong_settings_are_named(encoder: Path, reviews: Path, tmp_path: Path, setting: str):

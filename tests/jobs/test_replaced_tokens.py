@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 import slimbert
-from jobs.small import corpus, differences, labelled, losses, recipe, replaced, rows, steps_saved
+from jobs.small import corpus, differences, labelled, recipe, replaced, rows, steps_saved
 from jobs.stopped import HERE, counted, crashed
 from slimbert.data.shards import Shards
 from slimbert.errors import InputError
@@ -26,7 +26,6 @@ from slimbert.model.generator import generator_of
 from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig
 from slimbert.train import checkpoints
 from slimbert.train.engine import engine
-from slimbert.train.environment import compile_problem
 from slimbert.train.recipe import read_recipe
 from slimbert.train.run import RunFolder
 
@@ -345,27 +344,3 @@ def test_a_compiled_run_is_one_graph(data: Path, tmp_path: Path, monkeypatch: py
     pretrain(plain, data=data, out=tmp_path, settings=settings, **HERE)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor's own imports
-@pytest.mark.skipif(compile_problem("cpu") is not None, reason="torch.compile needs a C++ compiler")
-def test_compiled_equals_eager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """With inductor's own code; draws are the data's: both replace the same tokens. 1e-4: sums in another order."""
-    data = corpus(tmp_path, documents=16, validation=0.0)
-    monkeypatch.setattr(Feed, "__init__", whole_rows(Feed.__init__))
-    counters = counted(monkeypatch, "inductor")
-    plain = recipe(layers="1{sf}", steps=3, batch_size=4, objective=replaced(generator={"narrow": 0}))
-    for name, compiled in (("eager", "false"), ("compiled", "true")):
-        pretrain(plain, data=data, out=tmp_path / name, settings=[f"train.compile={compiled}"], **HERE)
-    assert counters["stats"]["unique_graphs"] == 1
-    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "eager"), rel=1e-4)
-
-
-def whole_rows(real: Any) -> Any:
-    """A Feed without the last row of the data, as a compiled run has it."""
-
-    def init(self: Feed, recipe: Any, shards: Shards, accelerator: Any) -> None:
-        real(self, recipe, shards, accelerator)
-        self.rows = len(shards) - 1
-
-    return init

@@ -46,7 +46,7 @@ def test_units_shrink_by_named_axes_in_whole_groups():
     grouped = MlpConfig(hidden=24, groups=4)
     model = encoder_of(LayerConfig(mix=(mixed, grouped, GluConfig(hidden=50)), wiring="pre"), dim=32)
     (layer,) = generator_of(model, width=0.5).layers
-    assert [layer.mix[0].heads, layer.mix[0].conv_heads, layer.mix[0].span_heads] == [1, 3, 4]
+    assert [layer.mix[0].heads, layer.mix[0].conv_heads, layer.mix[0].span_heads] == [1, 3, 2]
     assert [layer.mix[1].hidden, layer.mix[1].groups, layer.mix[2].hidden] == [12, 4, 25]
     assert layer.wiring == "pre"
     (layer,) = generator_of(model, width=0.125).layers

@@ -13,6 +13,7 @@ from slimbert.model.model import ModelConfig, skeleton
 from slimbert.model.presets import PRESETS, from_pattern, is_pattern
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.convolution import ConvolutionConfig
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig
@@ -38,6 +39,11 @@ SIZES = {
     "groupbert_base": (12, 768, 159_627_264),
     "groupbert_large": (24, 1024, 513_425_408),
     "groupbert_lite": (12, 768, 117_086_208),
+    "electra_small": (12, 256, 13_483_008),
+    "electra_base": (12, 768, 108_891_648),
+    "convbert_small": (12, 256, 13_143_768),
+    "convbert_medium_small": (12, 384, 17_475_888),
+    "convbert_base": (12, 768, 105_680_520),
 }
 # NarrowBERT has BERT's parameters, one by one.
 NARROW = {"narrowbert_base": "2{sf}:10{sf}", "narrowbert_context_first_base": "2{sf},10{s}:10{f}"}
@@ -53,7 +59,7 @@ def test_narrow_presets_are_bert_base_in_another_order(name: str, pattern: str):
     assert sum(p.numel() for p in whole.parameters()) == 109_514_298  # of transformers' BertForMaskedLM
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("bert_")])
+@pytest.mark.parametrize("name", SIZES)
 def test_presets_have_their_published_size(name: str):
     layers, dim, count = SIZES[name]
     encoder = PRESETS[name]()
@@ -69,11 +75,30 @@ def test_presets_have_their_published_size(name: str):
     assert load(EncoderConfig, {"preset": name}) == encoder
 
 
+@pytest.mark.parametrize(
+    ("name", "heads", "head_dim", "groups", "width", "layer"),
+    [
+        ("convbert_small", 2, 64, 1, 128, 761_490),
+        ("convbert_medium_small", 4, 48, 2, 128, 1_121_124),
+        ("convbert_base", 6, 64, 1, None, 6_820_278),
+    ],
+)
+def test_convberts_are_the_published_ones(
+    name: str, heads: int, head_dim: int, groups: int, width: int | None, layer: int
+):
+    encoder = PRESETS[name]()
+    mixed, mlp = encoder.layers[0].mix
+    assert mixed == MixedAttentionConfig(heads=heads, conv_heads=heads, span_heads=heads, head_dim=head_dim, kernel=9)
+    assert (mlp.groups, mlp.up_groups, encoder.embedding.width) == (groups, groups, width)
+    whole = skeleton(ModelConfig(encoder=encoder)).encoder
+    assert sum(p.numel() for p in whole.layers[0].parameters()) == layer
+
+
 def shape(encoder: EncoderConfig) -> str:
     def letter(mixer: Any) -> str:
         if isinstance(mixer, MlpConfig):
             return "g" if mixer == MlpConfig(hidden=mixer.hidden, groups=4, mixer=True) else "f"
-        return {AttentionConfig: "s", ConvolutionConfig: "c"}[type(mixer)]
+        return {AttentionConfig: "s", ConvolutionConfig: "c", MixedAttentionConfig: "m"}[type(mixer)]
 
     return " ".join(
         f":{step.memory}" if isinstance(step, NarrowConfig) else "".join(letter(m) for m in step.mix)
@@ -87,6 +112,7 @@ def shape(encoder: EncoderConfig) -> str:
         ("sf", "sf"),
         ("2{sf}", "sf sf"),
         ("2sf", "sf sf"),
+        ("mf,sf:2{mf}", "mf sf :True mf mf"),
         ("s,2{f},sf", "s f f sf"),
         ("2{sf}:1{sf}", "sf sf :True sf"),
         ("sf:2{f}", "sf :False f f"),
@@ -144,6 +170,10 @@ def test_sizes_of_a_pattern():
     assert (attention.heads, attention.head_dim, mlp.hidden) == (3, 32, 10)
     assert (encoder.embedding.vocab, encoder.embedding.max_len) == (50, 7)
     assert from_pattern("sf", dim=32).layers[0].mix[0].heads == 1
+    mixed = from_pattern("m", dim=256).layers[0].mix[0]
+    assert mixed == PRESETS["convbert_small"]().layers[0].mix[0]
+    assert from_pattern("m", dim=64).layers[0].mix[0].heads == 1
+    assert from_pattern("m", dim=32).layers[0].mix[0].head_dim == 64
     with pytest.raises(InputError, match="64 does not divide the width 96"):
         from_pattern("sf", dim=96)
 

@@ -208,7 +208,7 @@ def test_it_learns(pattern: str, batch: Batch):
         loss = cross_entropy(logits.flatten(0, 1), pick(batch.ids, batch.select).flatten())
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
     assert losses[-1] < losses[0] / 2
 

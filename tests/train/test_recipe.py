@@ -25,6 +25,13 @@ def budget(recipe: Recipe) -> dict[str, object]:
     return {name: getattr(recipe.train, name) for name in ("steps", "tokens", "time")}
 
 
+def test_optimiser_settings_are_reached_by_their_path():
+    recipe = load_recipe(with_settings(plain(steps=5), ("optim.layer_decay=0.8",)))
+    assert recipe.optim.layer_decay == 0.8
+    with pytest.raises(InputError, match=r"recipe\.optim\.layer_decay: 0\.0 is no factor"):
+        load_recipe(with_settings(plain(steps=5), ("optim.layer_decay=0",)))
+
+
 def test_load_of_dump_is_the_recipe():
     recipe = load_recipe(plain(steps=5))
     assert load(Recipe, dump(recipe)) == recipe

@@ -21,6 +21,7 @@ from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig
 from slimbert.model.presets import from_pattern
 from slimbert.state import Encoded, pick
 from slimbert.train.engine import engine
+from slimbert.train.environment import compile_problem
 from slimbert.train.evaluate import detection, validate
 from slimbert.train.loop import Start, Step, restore, snapshot, train
 from slimbert.train.objectives import Batch, Encode, Loss, Params, Wrapper
@@ -370,6 +371,17 @@ def test_compiled_is_one_graph_and_the_eager_loss(generator: str):
         assert_close(found(compiled, seed), found(made, seed), rtol=1e-4, atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor's own imports
+@pytest.mark.skipif(compile_problem("cpu") is not None, reason="torch.compile needs a C++ compiler")
+def test_generated_code_draws_the_same():
+    """Inductor, on the draw alone: sums and a search, which it writes anew."""
+    torch.compiler.reset()
+    batch = batch_of(rows_of(6), 6)
+    guesses = 3 * torch.randn(*batch["labels"].shape, VOCAB, generator=torch.Generator().manual_seed(6))
+    ids, replaced = torch.compile(rewritten, fullgraph=True, dynamic=False)(batch, guesses)
+    assert_close((ids, replaced), rewritten(batch, guesses), rtol=0, atol=0)
 
 
 # validation

@@ -30,10 +30,11 @@ def predict(
     takes two texts as one pair.
     """
     from ..jobs.answers import predictions
+    from ..jobs.depth import AskedDepth
 
-    deep = {"depth": depth, "max_depth": max_depth, "budget_macs": budget_macs}
+    deep = AskedDepth(depth, max_depth, budget_macs)
     with output.json_lines() as write:
-        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, **deep):
+        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, depth=deep):
             write(some)
 
 
@@ -94,17 +95,27 @@ def convert(
         o.Layout | None, typer.Option("--layout", help="With --to transformers: its class; by default one that fits.")
     ] = None,
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head out.")] = False,
+    padding: Annotated[
+        o.Padding, typer.Option("--padding", help="ConvBERT: read as nothing, or as in the published code.")
+    ] = o.Padding.masked,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
     """Read a model of transformers, or write one.
 
-    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, GroupBERT and NarrowBERT; the tokenizer comes along.
+    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT, GroupBERT, NarrowBERT; the tokenizer comes along.
     """
     from ..jobs.models import convert as job
 
     with output.results(json) as show:
-        made = job(model, out=out, to=to.value, layout=layout and layout.value, encoder_only=encoder_only)
+        made = job(
+            model,
+            out=out,
+            to=to.value,
+            layout=layout and layout.value,
+            encoder_only=encoder_only,
+            padding="published" if padding is o.Padding.published else "masked",
+        )
         following = ("finetune", made.folder, "DATA.csv", "--out", "runs/b")
         show(made, *made.notes, tables.folder_made(made), *[output.following(following)] * (to is o.Target.slimbert))
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..jobs.depth.calibrate import Calibrated
     from ..jobs.depth.curve import Curve
+    from ..jobs.evaluate import Reached
 
 app = typer.Typer()
 
@@ -77,3 +78,10 @@ def curve(made: "Curve") -> list["Group | str"]:
     ]
     note = "* answers may differ from the full depth; drawn in depth_curve.png of the run"
     return [table(f"Depth against score, {made.rows:,} rows", columns, rows), note]
+
+
+def reached(made: "Reached") -> str:
+    """How deep an evaluation went, in a line."""
+    sure = "for certain those of the full depth" if made.guaranteed else "not for certain those of the full depth"
+    cost = f"{made.mean_depth:.2f} units on average, {share(made.macs_share)} of the multiply-adds"
+    return f"depth {made.depth}: {cost}; answers are {sure}"

@@ -26,6 +26,14 @@ class Layout(enum.StrEnum):
     groupbert = "groupbert"
     narrow_bert = "narrow_bert"
     narrowbert = "narrowbert"
+    convbert = "convbert"
+
+
+class Padding(enum.StrEnum):
+    """What a converted convolution reads where there is padding."""
+
+    masked = "masked"
+    published = "published"
 
 
 def use_threads(count: int | None) -> int | None:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..jobs.scores import ordered, shown_name
+from .depth import reached
 from .output import bytes_of, clock, count, following, pairs, share, table
 
 COSTS = ("parameters", "macs", "activation_bytes")
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..jobs.compare import Compared
     from ..jobs.demo.run import Demo
     from ..jobs.distances import Looked
-    from ..jobs.evaluate import Evaluated, Reached
+    from ..jobs.evaluate import Evaluated
     from ..jobs.finetuned import Finetuned
     from ..jobs.models import Made
     from ..jobs.overview import Known, Shown
@@ -91,15 +92,9 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
         _scores(f"Score on {made.score['rows']:,} rows", {"all": made.score}, made.metric),
         *([table("", ["label", "rows", "found", "F1"], labels)] if labels else []),
         *[known] * bool(made.trained_on),
-        *([_reached(made.reached)] if made.reached else []),
+        *([reached(made.reached)] if made.reached else []),
         pairs("", {"run": made.run, "data": made.data} | split),
     ]
-
-
-def _reached(made: "Reached") -> str:
-    sure = "for certain those of the full depth" if made.guaranteed else "not for certain those of the full depth"
-    cost = f"{made.mean_depth:.2f} units on average, {share(made.macs_share)} of the multiply-adds"
-    return f"depth {made.depth}: {cost}; answers are {sure}"
 
 
 def seeded(made: "Seeded") -> list["Group | str"]:

@@ -108,9 +108,10 @@ def pretrain(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Pretrain an encoder by a recipe: masked words, or replaced tokens.
+    """Pretrain an encoder by a recipe.
 
-    After any interruption, the same command with --resume goes on.
+    It says what is learnt from: hidden words, or replaced tokens. After any interruption, the same command with
+    --resume goes on.
     """
     from ..jobs.pretrain import pretrain as job
 
@@ -187,6 +188,7 @@ def evaluate(
 
     Accuracy with its 95% interval, macro F1, and each label by itself.
     """
+    from ..jobs.depth import AskedDepth
     from ..jobs.evaluate import evaluate as job
 
     with output.results(json) as show:
@@ -198,7 +200,7 @@ def evaluate(
             points = curve_of(*job.args, **job.keywords)
             show(points, *curve(points))
             return
-        made = job(depth=depth, max_depth=max_depth, budget_macs=budget_macs)
+        made = job(depth=AskedDepth(depth, max_depth, budget_macs))
         show(made, *tables.evaluated(made))
 
 

@@ -111,7 +111,8 @@ class SlimbertClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         train, held = whole.take(rows[0]), whole.take(rows[1])
         names = tuple(str(name) for name in self.classes_.tolist())
         if len(names) < 2 or not len(held):
-            raise InputError("y", f"{len(names)} classes in {len(texts)} rows", "give two classes or more, more rows")
+            problem = f"{len(names)} classes in {len(texts)} rows ({len(set(texts))} different texts)"
+            raise InputError("y", problem, "give two classes or more, and more texts")
         columns = ("text",) if isinstance(texts[0], str) else ("first", "second")
         kind = "classification" if len(columns) == 1 else "pair"
         sha256 = fingerprint(names, train, held)

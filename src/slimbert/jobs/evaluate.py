@@ -3,10 +3,11 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..data.tasks import Split, count_trained_on, load_split
 from ..errors import InputError
+from .depth import AskedDepth
 from .predict import Predictor, load
 
 
@@ -53,14 +54,14 @@ def evaluate(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     device: str | None = None,
-    **depth: Any,
+    depth: AskedDepth | str | None = None,
 ) -> Evaluated:
     """Score `run` on a labelled file, or on one split of a folder.
 
     The columns are those the run was trained with unless given. Raises InputError on a model without labels, a missing
     file or column, or a label that the model does not know. depth: as in `load`.
     """
-    predictor = load(run, device=device, **depth)
+    predictor = load(run, device=device, depth=depth)
     rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
     began = time.perf_counter()
     kind = predictor.kind

@@ -133,8 +133,9 @@ class Run:
         self.every = every(settings, updates=self.updates, validation=len(self.rows.features["validation"]))
         lr = settings.lr or default_lr(model.config.encoder.dim)
         self.optim = OptimConfig(
-            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup
-        )
+            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, layer_decay=settings.layer_decay,
+            course="linear", warmup=settings.warmup,
+        )  # fmt: skip
         self.begin = Start()  # where a new run starts
         self.take(whole)
         self.best = (-math.inf, -math.inf)  # the metric on validation, minus the loss there

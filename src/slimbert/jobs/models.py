@@ -18,6 +18,7 @@ from ..model.heads import MaskedLmConfig
 from ..model.model import usual_special
 from ..model.narrowing import is_exact
 from ..model.presets import PRESETS, is_pattern
+from ..parts.mixed import Padding
 from ..train.recipe import read_recipe
 from .source import open_model
 
@@ -70,13 +71,15 @@ def convert(
     to: str = "slimbert",
     layout: str | None = None,
     encoder_only: bool = False,
+    padding: Padding = "masked",
 ) -> Made:
     """Read a model folder or Hub name and write it as ours, or `to` "transformers" in a layout (None: one that fits).
 
-    The tokenizer comes along, the head unless `encoder_only`. `out` must be new or empty.
+    The tokenizer comes along, the head unless `encoder_only`. `padding`: what the convolutions of a transformers
+    folder read there. `out` must be new or empty.
     """
     must_be_free(out)
-    model, folder, notes = open_model(name)
+    model, folder, notes = open_model(name, padding=padding)
     pieces = None if folder is None else TextTokenizer.load(folder)
     if encoder_only:
         model = headless(model)
@@ -87,7 +90,8 @@ def convert(
     said = layouts.write(model, out, layout)
     if pieces is not None:
         pieces.save(out)
-    return _made(model, out, pieces, (*notes, f"written in the layout {said}{layouts.LAYOUTS[said].remark}"))
+    told = (*notes, f"written in the layout {said}{layouts.LAYOUTS[said].remark}", *layouts.caution(said, model.config))
+    return _made(model, out, pieces, tuple(dict.fromkeys(told)))
 
 
 def narrow(name: str | Path, *, out: str | Path, at: int | None = None, exact: bool = False) -> Made:

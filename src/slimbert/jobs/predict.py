@@ -25,7 +25,7 @@ from ..model.heads import (
 )
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
-from .depth import Depth, Ran, chosen_depth, run_adaptively
+from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
 from .labelled import answered
 from .source import open_encoder
 from .tasks import Description, Kind, kind_of
@@ -206,19 +206,17 @@ def load(
     folder: str | Path,
     *,
     device: str | None = None,
-    depth: str | None = None,
-    max_depth: int | None = None,
-    budget_macs: int | None = None,
+    depth: AskedDepth | str | None = None,
 ) -> Predictor:
     """The Predictor of a run, a model folder, a transformers folder or a Hub name.
 
-    depth, max_depth, budget_macs: of a run that can stop early, see jobs/depth/choose.py; as safe as full by default.
+    depth: of a run that can stop early, see jobs/depth/choose.py; by default its answers are those of all layers.
     """
     model, tokenizer, _ = open_encoder(folder)
     own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
     said = read_description(folder).get("task") if own else None
     made = Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
     halts = isinstance(model.config.head, DactConfig | ExitsConfig)
-    if halts or depth or max_depth or budget_macs:
-        made.depth = chosen_depth(model, made.kind, depth, run=folder, max_depth=max_depth, budget_macs=budget_macs)
+    if halts or depth not in (None, AskedDepth()):
+        made.depth = chosen_depth(model, made.kind, depth, run=folder)
     return made

@@ -16,8 +16,8 @@ class Settings:
     `temperature`, `widths`, `chunk`: of vectors, see train/contrast.py; a batch is encoded `chunk` rows at a time.
     `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
-    cut. `class_weights` balanced: each class counts as much as any other. `halting`: how a
-    model learns to stop early; None: it does not.
+    cut. `class_weights` balanced: each class counts as much as any other. `layer_decay`: factor on the rate of each
+    layer, from the head down. `halting`: how a model learns to stop early; None: it does not.
     """
 
     epochs: int = 3
@@ -26,6 +26,7 @@ class Settings:
     lr: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
     dropout: float = 0.1
     max_len: int = 256
     windows: Literal["auto", "cut", "mean", "max"] = "auto"
@@ -60,6 +61,8 @@ class Settings:
             raise InputError("--set weight_decay", f"{self.weight_decay} is no decay", "give 0 or more, e.g. 0.01")
         if not 0 <= self.warmup <= 1:
             raise InputError("--set warmup", f"{self.warmup} is not a share", "give 0 to 1")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError("--set layer_decay", f"{self.layer_decay} is no factor", "give above 0 to 1, e.g. 0.8")
         if self.seed < 0:
             raise InputError("--set seed", f"{self.seed} is negative", "give 0 or more")
 

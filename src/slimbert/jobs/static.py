@@ -33,4 +33,5 @@ def static_vectors(table: Floats, tokenizer: TextTokenizer, texts: Sequence[str]
             inner = ids[~np.isin(ids, ends)]
             if len(inner):
                 out[row] = table[inner].mean(axis=0)
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+    scaled: Floats = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12).astype(np.float32)
+    return scaled

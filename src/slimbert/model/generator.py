@@ -51,8 +51,10 @@ def _smaller(step: Any, dim: int, of: int) -> Any:
         return step
     mix = []
     for mixer in _mix(step):
-        axes = axes_of(mixer).values()
-        sizes = {axis.field: max(1, axis.units * dim // of // axis.groups) * axis.groups for axis in axes}
+        heads = {f.name: 1 for f in dataclasses.fields(mixer) if f.name.endswith("heads")}  # also those of no axis
+        groups = heads | {axis.field: axis.groups for axis in axes_of(mixer).values()}
+        counts = {field: getattr(mixer, field) * dim // of for field in groups}
+        sizes = {field: max(1, counts[field] // split) * split for field, split in groups.items()}
         mix.append(dataclasses.replace(mixer, **sizes))
     return dataclasses.replace(step, mix=tuple(mix))
 

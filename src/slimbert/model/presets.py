@@ -2,7 +2,8 @@
 
 bert_tiny ... bert_large: the sizes of Turc et al. 2019, arXiv:1908.08962 and Devlin et al. 2018, arXiv:1810.04805:
 width, layers, width / 64 heads of 64, hidden 4 x width. groupbert_tiny ... groupbert_large: the same widths and depths,
-layers of Chelombiev et al. 2021, arXiv:2106.05822. Dropout is 0 (pretraining); fine-tuning sets its own.
+layers of Chelombiev et al. 2021, arXiv:2106.05822. electra_..., convbert_...: their papers'. Dropout is 0
+(pretraining); fine-tuning sets its own.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from ..errors import InputError
 from ..parts.attention import AttentionConfig
 from ..parts.convolution import ConvolutionConfig
 from ..parts.embedding import AbsoluteConfig
+from ..parts.mixed import MixedAttentionConfig, reduced
 from ..parts.mlp import MlpConfig
 from ..parts.narrow import NarrowConfig
 from ..parts.norm import LayerNormConfig
@@ -89,6 +91,56 @@ def narrowbert_context_first_base() -> EncoderConfig:
     return from_pattern("2{sf},10{s}:10{f}", dim=768)
 
 
+def electra(*, dim: int, width: int | None = None) -> EncoderConfig:
+    """ELECTRA: BERT's layers, 12 of them with heads of 64, behind a token table of width `width`.
+
+    Clark et al. 2020, arXiv:2003.10555.
+    """
+    encoder = bert(layers=12, dim=dim)
+    return dataclasses.replace(encoder, embedding=AbsoluteConfig(width=width))
+
+
+@preset
+def electra_small() -> EncoderConfig:
+    """12 layers of width 256 behind a table of width 128: Clark et al. 2020, arXiv:2003.10555."""
+    return electra(dim=256, width=128)
+
+
+@preset
+def electra_base() -> EncoderConfig:
+    """12 layers of width 768, those of bert_base: Clark et al. 2020, arXiv:2003.10555."""
+    return electra(dim=768)
+
+
+def convbert(*, dim: int, heads: int, width: int | None = None, groups: int = 1) -> EncoderConfig:
+    """ConvBERT: 12 layers in which half of `heads` attend and as many convolve; `groups` of the feed-forward maps.
+
+    Jiang et al. 2020, arXiv:2008.02496, and its published code.
+    """
+    attend, head_dim = reduced(dim, heads)
+    mixed = MixedAttentionConfig(heads=attend, head_dim=head_dim)
+    layer = LayerConfig(mix=(mixed, MlpConfig(hidden=4 * dim, groups=groups, up_groups=groups)))
+    return EncoderConfig(dim=dim, embedding=AbsoluteConfig(width=width), layers=(layer,) * 12)
+
+
+@preset
+def convbert_small() -> EncoderConfig:
+    """12 layers of width 256, 2 heads of 64 attend and 2 convolve: Jiang et al. 2020, arXiv:2008.02496."""
+    return convbert(dim=256, heads=4, width=128)
+
+
+@preset
+def convbert_medium_small() -> EncoderConfig:
+    """12 layers of width 384, 4 heads of 48 and 4, feed-forward in 2 groups: Jiang et al. 2020, arXiv:2008.02496."""
+    return convbert(dim=384, heads=8, width=128, groups=2)
+
+
+@preset
+def convbert_base() -> EncoderConfig:
+    """12 layers of width 768, 6 heads of 64 attend and 6 convolve: Jiang et al. 2020, arXiv:2008.02496."""
+    return convbert(dim=768, heads=12)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What a pattern needs to know to make its mixers."""
@@ -100,12 +152,20 @@ class Sizes:
     max_len: int = 512
 
 
+def _mixed(sizes: Sizes) -> MixedAttentionConfig:
+    """Half of the heads that `s` would have, and as many that convolve."""
+    nominal = max(1, sizes.dim // sizes.head_dim)
+    heads, head_dim = reduced(nominal * sizes.head_dim, nominal)
+    return MixedAttentionConfig(heads=heads, head_dim=head_dim)
+
+
 # One letter is one kind of mixer. NarrowBERT: Li et al. 2023, arXiv:2301.04761.
 LETTERS: dict[str, Callable[[Sizes], MixerConfig]] = {
     "s": lambda sizes: AttentionConfig(heads=max(1, sizes.dim // sizes.head_dim), head_dim=sizes.head_dim),
     "f": lambda sizes: MlpConfig(hidden=sizes.hidden or 4 * sizes.dim),
     "c": lambda sizes: ConvolutionConfig(),
     "g": lambda sizes: MlpConfig(hidden=sizes.hidden or 4 * sizes.dim, groups=4, mixer=True),
+    "m": _mixed,
 }
 PRE_NORM = "cg"  # letters of GroupBERT, which is pre-norm: Chelombiev et al. 2021, arXiv:2106.05822
 NORMS: dict[Wiring, LayerNormConfig] = {"post": LayerNormConfig(), "pre": LayerNormConfig(eps=1e-3)}  # as published

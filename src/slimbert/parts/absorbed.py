@@ -43,12 +43,12 @@ def absorbed(
     + S H) multiply-adds per text.
     """
     b, h, k, d = q.shape
-    asked = _per_head(q * (1 / math.sqrt(d)), key.unflatten(0, (h, d)))  # [B, H, K, D]
+    asked = _per_head(q * (1 / math.sqrt(d)), key.reshape(h, d, -1))  # [B, H, K, D]
     scores = torch.bmm(asked.flatten(1, 2), memory.transpose(1, 2)).view(b, h, k, -1)
     weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
     dropped = drop(weights, dropout) if dropout else weights
     read = torch.bmm(dropped.to(memory.dtype).flatten(1, 2), memory).view(b, h, k, -1)  # [B, H, K, D]
-    y = _per_head(read, value[0].unflatten(0, (h, d)).transpose(1, 2))
+    y = _per_head(read, value[0].reshape(h, d, -1).transpose(1, 2))
     if value[1] is None:
         return y, weights
     shift = value[1].view(h, 1, d)

@@ -89,7 +89,7 @@ class Convolution(nn.Module):
     def _of_windows(self, ctx: Context) -> Tensor:
         """[B, K, dim]: only the taps of the rows of the context are computed."""
         flat, there = neighbours(ctx, self.kernel)
-        windows = self._gated(pick(ctx.kv, flat)).unflatten(1, (-1, self.kernel))
+        windows = self._gated(pick(ctx.kv, flat)).view(*there.shape, -1)
         windows = windows.masked_fill(~there.unsqueeze(-1), 0.0)  # after the map: its bias would be a token
         return convolve(windows.flatten(0, 1), self.conv, padding=0).reshape(len(flat), -1, windows.shape[-1])
 
@@ -130,10 +130,10 @@ def convolve_documents(y: Tensor, conv: nn.Conv1d, segments: Tensor) -> Tensor:
     near = together(segments, kernel).unsqueeze(3).to(y.dtype)  # [B, S, kernel, 1]
     padded = functional.pad(y, (0, 0, kernel // 2, kernel // 2))
     rows = padded.reshape(-1, groups, y.shape[2] // groups).transpose(0, 1)  # [G, B * (S + kernel - 1), group], a view
-    taps = conv.weight.unflatten(0, (groups, -1)).permute(3, 0, 2, 1)  # [kernel, G, group in, group out]
+    blocks = conv.weight.reshape(groups, -1, *conv.weight.shape[1:])  # [G, out, in, kernel]
     z = torch.zeros((), dtype=y.dtype, device=y.device)
-    for j, tap in enumerate(taps.unbind()):
-        product = torch.bmm(rows, tap).unflatten(1, (b, -1))[:, :, j : j + s]  # [G, B, S, group]
-        z = torch.addcmul(z, product, near[:, :, j])
+    for j in range(kernel):
+        product = torch.bmm(rows, blocks[..., j].transpose(1, 2)).view(groups, b, -1, blocks.shape[1])
+        z = torch.addcmul(z, product[:, :, j : j + s], near[:, :, j])  # [G, B, S, group]
     z = z.permute(1, 2, 0, 3).flatten(2)
     return z if conv.bias is None else z + conv.bias.to(z.dtype)

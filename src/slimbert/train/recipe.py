@@ -122,7 +122,8 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
-        raise InputError(place, f"not YAML ({getattr(error, 'problem', error)})", "mend the line") from None
+        said = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(place, f"not YAML ({said})", "mend the line") from None
     if not isinstance(data, dict):
         raise InputError(path, "not a mapping", "write `model:`, `train:` and so on")
     return data

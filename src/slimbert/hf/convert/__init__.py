@@ -1,8 +1,8 @@
-"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA; and in
-those that build on transformers: GroupBERT's, and the two that NarrowBERT was published in.
+"""Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT;
+and in those that build on transformers: GroupBERT's, and the two that NarrowBERT was published in.
 
-Rules are data (one file per layout), read in both directions. A sequence head, a masked-LM head, or else BERT's pooler
-(which waits for classes) comes along; what has no place in our model is dropped, and the notes say so.
+Rules are data (one file per layout), read in both directions. A head for texts, tokens, answers or masked words comes
+along, or else BERT's pooler (which waits for classes); what has no place in our model is dropped, and the notes say so.
 """
 
 import json
@@ -19,30 +19,43 @@ from ...errors import InputError
 from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
 from ...model.folder import read_config
 from ...model.model import usual_special
+from ...parts.mixed import MixedAttentionConfig, Padding
+from ...parts.narrow import NarrowConfig
 from .bert import BERT
+from .convbert import CONVBERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .groupbert import GROUPBERT
-from .layout import KEEP, Layout, same
+from .layout import Layout
 from .narrowbert import FULL_LENGTH, NARROW_BERT, NARROWBERT
 from .roberta import ROBERTA
+from .shape import KEEP, same
 from .source import folder_of, tensors_of
 from .tensors import class_rows, gather, kind_of, plain_names, scatter, tied
 
-__all__ = ["LAYOUTS", "read", "write"]
+__all__ = ["LAYOUTS", "caution", "read", "write"]
 
 LAYOUTS: Mapping[str, Layout] = {
-    layout.name: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA, GROUPBERT, NARROW_BERT, NARROWBERT)
+    layout.name: layout for layout in (BERT, ROBERTA, DISTILBERT, ELECTRA, CONVBERT, GROUPBERT, NARROW_BERT, NARROWBERT)
 }
-SUFFIX = {None: "Model", "pooler": "Model", "masked_lm": "ForMaskedLM", "sequence": "ForSequenceClassification"}
+OLD = {"conv_bert": "convbert"}  # names that a model_type had
+SUFFIX = {
+    None: "Model",
+    "pooler": "Model",
+    "masked_lm": "ForMaskedLM",
+    "sequence": "ForSequenceClassification",
+    "token": "ForTokenClassification",
+    "span": "ForQuestionAnswering",
+}
 
 
 def read(
-    name: str | Path, *, prefer: Literal["masked_lm", "pooler"] = "masked_lm"
+    name: str | Path, *, prefer: Literal["masked_lm", "pooler"] = "masked_lm", padding: Padding = "masked"
 ) -> tuple[Model, Path | None, tuple[str, ...]]:
     """(model in float32 on the CPU, folder of its tokenizer or None, notes on what was dropped).
 
-    `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler.
+    `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler;
+    `padding`: what convolutions take it for, see parts/mixed.py.
     Raises InputError where the layout is not one of `LAYOUTS`, where weights contradict the config, or where they would
     have to be unpickled.
     """
@@ -55,11 +68,14 @@ def read(
     if layout is None:
         known = f"slimbert reads {', '.join(LAYOUTS)}, and its own"
         raise InputError(f"{place}: model_type", f"{config.get('model_type')!r} is not supported", known)
-    shape = layout.shape(config, place)
+    if padding != "masked" and not layout.mixed:
+        raise InputError("padding", f"{padding!r}, the layout {layout.name} has no such convolutions", "leave it out")
+    shape = layout.shape(config, place)._replace(padding=padding)
     layout = replace(layout, full=shape.full)
     tensors = plain_names(layout, tensors_of(folder))
     kind = kind_of(layout, tensors, " ".join(map(str, config.get("architectures") or ())), prefer)
-    labels = _labels(config, place, class_rows(layout, tensors)) if kind == "sequence" else ()
+    classes = kind in ("sequence", "token")
+    labels = _labels(config, place, class_rows(layout, tensors, str(kind))) if classes else ()
     one_table = tied(layout, tensors, said=config.get("tie_word_embeddings") is not False)
     head = layout.head(kind, shape, config, labels=labels, tied=one_table)
     special = _special(tokenizer, layout.pad(config, place), shape.vocab)
@@ -68,7 +84,7 @@ def read(
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     values, notes = gather(layout, tensors, wanted, kind, folder / "model.safetensors")
     model.load_state_dict(values, strict=True, assign=True)
-    return model.eval(), tokenizer, (*layout.notes(config), *notes)
+    return model.eval(), tokenizer, (*layout.notes(config), *notes, *caution(layout.name, ours))
 
 
 def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
@@ -91,10 +107,21 @@ def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
     return chosen.name
 
 
+def caution(layout: str, config: ModelConfig) -> tuple[str, ...]:
+    """Where transformers' answers and ours are meant to differ for such a model."""
+    masked = any(getattr(mixer, "padding", "") == "masked" for _, mixer in config.encoder.mixers())
+    return (LAYOUTS[layout].note,) if masked and LAYOUTS[layout].note else ()
+
+
 def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str, Any]]:
     """The first of the layouts that says the whole config, and its config.json; or the first one's InputError."""
+    mixed = any(isinstance(mixer, MixedAttentionConfig) for _, mixer in config.encoder.mixers())
+    fitting = [name for name in names if LAYOUTS[name].mixed == mixed]
+    if not fitting:
+        problem = f"{'mixed' if mixed else 'plain'} attention, which the layout {names[0]} does not have"
+        raise InputError("config.encoder", problem, "try another one, or keep the slimbert folder")
     refusals = []
-    for name in names:
+    for name in fitting:
         try:
             return _describe(config, LAYOUTS[name])
         except InputError as error:
@@ -104,12 +131,13 @@ def _described(config: ModelConfig, names: list[str]) -> tuple[Layout, dict[str,
 
 def _describe(config: ModelConfig, layout: Layout) -> tuple[Layout, dict[str, Any]]:
     """(layout, config.json of it, and under "head" the kind of head); it is read again to see that nothing is lost."""
+    narrows = [place for place, step in enumerate(config.encoder.layers) if isinstance(step, NarrowConfig)]
+    if layout.narrows != bool(narrows):
+        wide = f"nothing narrows, in the layout {layout.name} something does"
+        narrow = f"layer {narrows[0]} is a narrowing, the layout {layout.name} has none" if narrows else ""
+        raise InputError("config.encoder", narrow or wide, KEEP)
     kind, shape = getattr(config.head, "kind", None), layout.measure(config.encoder)
     remedy = f"the layout {layout.name} cannot say it; try another one, or keep the slimbert folder"
-    if layout.narrows != (shape.full is not None):
-        wide = f"nothing narrows, in the layout {layout.name} something does"
-        narrow = f"layer {shape.full} is a narrowing, the layout {layout.name} has none"
-        raise InputError("config.encoder", wide if layout.narrows else narrow, KEEP)
     alone = "write the encoder alone with --encoder-only"
     if kind not in SUFFIX or (kind and kind not in layout.heads):
         raise InputError("config.head", f"the layout {layout.name} has no head of kind {kind}", alone)
@@ -123,14 +151,15 @@ def _describe(config: ModelConfig, layout: Layout) -> tuple[Layout, dict[str, An
         "tie_word_embeddings": one_table,
         "dtype": "float32",
     }
-    if kind == "sequence":
+    if kind in ("sequence", "token", "span"):
         out[layout.classifier_dropout] = config.head.dropout  # type: ignore[union-attr]
+    if labels:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
-    said = layout.shape(out, "config.json")
+    said = layout.shape(out, "config.json")._replace(padding=shape.padding)
     same(config.encoder, layout.build(said), "config.encoder", remedy)
     if kind == "sequence":
-        alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act}, or {alone}"
+        alone = f"fine-tune with --set pool=cls --set hidden={layout.sequence_act or shape.act}, or {alone}"
     same(config.head, layout.head(kind, said, out, labels=labels, tied=one_table), "config.head", alone)
     return replace(layout, full=shape.full), out | {"head": kind}
 
@@ -138,7 +167,7 @@ def _describe(config: ModelConfig, layout: Layout) -> tuple[Layout, dict[str, An
 def _name(config: Mapping[str, Any]) -> str:
     """The layout that a config.json is of: the author of NarrowBERT calls his models bert too."""
     said = str(config.get("model_type"))
-    return NARROWBERT.name if said == NARROWBERT.model_type and FULL_LENGTH in config else said
+    return NARROWBERT.name if said == NARROWBERT.model_type and FULL_LENGTH in config else OLD.get(said, said)
 
 
 def _labels(config: Mapping[str, Any], place: Path, rows: int) -> tuple[str, ...]:

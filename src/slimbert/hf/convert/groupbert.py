@@ -18,7 +18,8 @@ from ...parts.mlp import MlpConfig
 from ...parts.norm import LayerNormConfig
 from ...parts.residual import LayerConfig
 from .bert import BERT, ENCODER, FIELDS, PUBLISHED
-from .layout import WHY, Layout, Names, Shape, Turn, read_off, same
+from .layout import Layout, Names, Turn
+from .shape import WHY, Shape, read_off, same
 
 FEED_FORWARD = {1: "first", 3: "second"}  # place in our layer -> theirs
 
@@ -55,7 +56,7 @@ def swapped(value: Tensor) -> Tensor:
 def grouped(value: Tensor, shape: Sequence[int]) -> Tensor:
     """[dim, hidden / G, 1], whose g-th block of rows is that of group g, -> [G, hidden / G, dim / G]."""
     value = value.squeeze(-1)
-    return value if len(shape) == 2 else value.unflatten(0, (shape[0], -1)).transpose(1, 2)
+    return value if len(shape) == 2 else value.reshape(shape[0], -1, value.shape[-1]).transpose(1, 2)
 
 
 def flat(value: Tensor) -> Tensor:

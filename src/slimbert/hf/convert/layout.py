@@ -12,17 +12,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...config import HeadConfig, StepConfig, dump
+from ...config import HeadConfig
 from ...errors import InputError
 from ...model import EncoderConfig
-from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
+from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig, SpanConfig, TokenConfig
 from ...parts.activation import Activation
-from ...parts.attention import AttentionConfig
-from ...parts.embedding import AbsoluteConfig
-from ...parts.mlp import MlpConfig
-from ...parts.narrow import NarrowConfig
 from ...parts.norm import LayerNormConfig
-from ...parts.residual import LayerConfig
+from .shape import Shape, encoder_of, shape_of
 
 Names = dict[str, str | tuple[str, ...]]  # ours -> theirs
 LAYER = re.compile(r"layers\.(\d+)\.")
@@ -40,29 +36,6 @@ ACTS: Mapping[str, Activation] = {
     "swish": "silu",
     "tanh": "tanh",
 }
-
-
-class Shape(NamedTuple):
-    """What tells one encoder of these layouts from another."""
-
-    dim: int
-    layers: int
-    heads: int
-    hidden: int
-    act: Activation
-    vocab: int
-    rows: int  # of the position table
-    offset: int  # rows before place 0
-    types: int
-    width: int  # of the token table
-    eps: float
-    dropout: float
-    attention_dropout: float
-    init_std: float
-    groups: int = 1  # of the feed-forward contraction
-    kernel: int = 0  # rows that a convolution reads; 0: there is none
-    group: int = 1  # channels of a group of the convolution
-    full: int | None = None  # layers before a narrowing; None: there is none
 
 
 class Turn(NamedTuple):
@@ -87,15 +60,16 @@ class Layout:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # field of Shape -> its only value
     offset_after_pad: bool = False  # positions begin one after the number of the pad token
     masked_lm_act: Activation | None = None  # None: the encoder's
-    sequence_act: Activation = "tanh"
+    sequence_act: Activation | None = "tanh"  # None: the encoder's
     classifier_dropout: str = "classifier_dropout"
     copies: Mapping[str, str] = field(default_factory=dict)  # a name of theirs that repeats another
     turns: Mapping[str, Turn] = field(default_factory=dict)  # ours -> how theirs becomes it
     meant: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # key of theirs -> (a known slip, what is meant)
     remark: str = ""  # what one must know of a folder written so
-    build: Callable[[Shape], EncoderConfig] = field(default=lambda shape: encoder_of(shape))
-    measure: Callable[[EncoderConfig], Shape] = field(default=lambda config: shape_of(config))
-
+    build: Callable[[Shape], EncoderConfig] = encoder_of
+    measure: Callable[[EncoderConfig], Shape] = shape_of
+    columns: tuple[str, ...] = ()  # ends of their names whose tensors have one dimension of 1 more, the last
+    note: str = ""  # where their model and ours are meant to differ
     key: str = ""  # what we call it, where another layout has the same model_type
     full: int | None = None  # of one model: layers before its narrowing; those behind it have a list of their own
 
@@ -107,6 +81,11 @@ class Layout:
     def narrows(self) -> bool:
         """Whether its models narrow; all of them do, or none."""
         return "full" in self.fields
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its layers have convolving heads."""
+        return "ratio" in self.fields
 
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
@@ -149,12 +128,18 @@ class Layout:
         values |= {"act": ACTS[act], "width": values.get("width", values["dim"])}
         values["offset"] = self.pad(config, place) + 1 if self.offset_after_pad else 0
         shape = Shape(**values)
-        if shape.dim % shape.heads:
-            problem = f"{shape.heads} heads do not divide the width {shape.dim}"
+        heads = shape.attending * (2 if self.mixed else 1)
+        if shape.dim % heads:
+            problem = f"{heads} heads do not divide the width {shape.dim}"
             raise InputError(f"{place}: {self.fields['heads']}", problem, "mend config.json")
         if shape.full is not None and shape.full > shape.layers:
             problem = f"{shape.full} of {shape.layers} layers"
             raise InputError(f"{place}: {self.fields['full']}", problem, "mend config.json")
+        if self.mixed and shape.kernel % 2 == 0:
+            raise InputError(f"{place}: {self.fields['kernel']}", f"{shape.kernel} is even", "mend config.json")
+        if shape.dim % shape.groups or shape.hidden % shape.groups:
+            problem = f"{shape.groups} groups do not divide {shape.dim} and {shape.hidden}"
+            raise InputError(f"{place}: {self.fields['groups']}", problem, "mend config.json")
         if shape.rows <= shape.offset:
             raise InputError(f"{place}: {self.fields['rows']}", f"{shape.rows} rows, {shape.offset} unused", "mend it")
         return shape
@@ -175,11 +160,14 @@ class Layout:
         """The config of a head of that kind in this layout."""
         if kind == "masked_lm":
             return MaskedLmConfig(act=self.masked_lm_act or shape.act, norm=LayerNormConfig(eps=shape.eps), tied=tied)
+        if kind in (None, "pooler"):
+            return PoolerConfig() if kind else None
+        given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
+        rate = shape.dropout if given is None else float(given)
         if kind == "sequence":
-            given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
-            rate = shape.dropout if given is None else float(given)
-            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=self.sequence_act, dropout=rate)
-        return PoolerConfig() if kind == "pooler" else None
+            act = self.sequence_act or shape.act
+            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=act, dropout=rate)
+        return TokenConfig(labels=tuple(labels), dropout=rate) if kind == "token" else SpanConfig(dropout=rate)
 
     def describe(self, shape: Shape) -> dict[str, Any]:
         """Their config of a Shape."""
@@ -196,94 +184,3 @@ class Layout:
         if kind is str and isinstance(value, str):
             return value
         raise InputError(f"{place}: {key}", f"{value!r} is not a usable {kind.__name__}", "mend config.json")
-
-
-def encoder_of(shape: Shape) -> EncoderConfig:
-    """The encoder of a Shape: post-norm layers of attention and feed-forward, with or without a narrowing."""
-    norm = LayerNormConfig(eps=shape.eps)
-    attention = AttentionConfig(heads=shape.heads, head_dim=shape.dim // shape.heads, dropout=shape.attention_dropout)
-    layer = LayerConfig(
-        mix=(attention, MlpConfig(hidden=shape.hidden, act=shape.act)), dropout=shape.dropout, norm=norm
-    )
-    embedding = AbsoluteConfig(
-        vocab=shape.vocab,
-        width=None if shape.width == shape.dim else shape.width,
-        max_len=shape.rows - shape.offset,
-        offset=shape.offset,
-        types=shape.types,
-        dropout=shape.dropout,
-        norm=norm,
-    )
-    layers: tuple[StepConfig, ...] = (layer,) * shape.layers
-    if shape.full is not None:
-        layers = (*layers[: shape.full], NarrowConfig(memory=shape.full < shape.layers), *layers[shape.full :])
-    return EncoderConfig(dim=shape.dim, embedding=embedding, layers=layers, init_std=shape.init_std)
-
-
-def shape_of(config: EncoderConfig) -> Shape:
-    """The Shape of an encoder, read off its embedding and first layer.
-
-    Raises InputError, with the path of what differs, where it is not an encoder of these layouts.
-    """
-    first = next((step for step in config.layers if not isinstance(step, NarrowConfig)), None)
-    attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
-    shape = read_off(config, attention, mlp, order="attention and then an mlp")
-    same(config, encoder_of(shape), "config.encoder", WHY)
-    return shape
-
-
-def read_off(config: EncoderConfig, attention: Any, mlp: Any, *, order: str) -> Shape:
-    """The Shape that the embedding and two mixers of the first layer say; `order`: what a layer has to be made of."""
-    place, embedding = "config.encoder", config.embedding
-    narrows = [number for number, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
-    if not isinstance(embedding, AbsoluteConfig):
-        raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
-    if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
-        raise InputError(f"{place}.layers[0].mix", f"not {order}", WHY)
-    return Shape(
-        dim=config.dim,
-        layers=len(config.layers) - len(narrows),
-        heads=attention.heads,
-        hidden=mlp.hidden,
-        act=mlp.act,
-        vocab=embedding.vocab,
-        rows=embedding.max_len + embedding.offset,
-        offset=embedding.offset,
-        types=embedding.types,
-        width=embedding.width or config.dim,
-        eps=getattr(embedding.norm, "eps", 0.0),
-        dropout=embedding.dropout,
-        attention_dropout=attention.dropout,
-        init_std=config.init_std,
-        full=narrows[0] if narrows else None,
-    )
-
-
-KEEP = "keep the slimbert folder, `import slimbert.hf` reads it"
-WHY = f"transformers' layouts cannot say it; {KEEP}"
-
-
-def same(ours: Any, said: Any, place: str, remedy: str) -> None:
-    """Raise InputError at the first place where our config differs from what another library's config says."""
-    difference = _difference(dump(ours), dump(said), place)
-    if difference:
-        raise InputError(*difference, remedy)
-
-
-def _difference(ours: Any, said: Any, place: str) -> tuple[str, str] | None:
-    if isinstance(ours, dict) and isinstance(said, dict) and ours.keys() == said.keys():
-        found = (_difference(ours[key], said[key], f"{place}.{key}") for key in ours)
-    elif isinstance(ours, list) and isinstance(said, list) and len(ours) == len(said):
-        found = (_difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(ours, said, strict=True)))
-    else:
-        return None if ours == said else (place, f"{_named(ours)} where the layout has {_named(said)}")
-    return next((difference for difference in found if difference), None)
-
-
-def _named(value: Any) -> str:
-    """A part by its kind, a list by its length, anything else as it is."""
-    if isinstance(value, dict):
-        return str(value.get("kind", "a mapping"))
-    if isinstance(value, list):
-        return f"{len(value)} entries"
-    return "nothing" if value is None else repr(value)

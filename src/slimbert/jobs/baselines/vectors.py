@@ -20,7 +20,7 @@ from .baseline import Baseline, scored_rows
 from .words import vectorizer
 
 MOST_WIDTH = 512  # of the dense vectors: TF-IDF of more features is projected (latent semantic analysis)
-Scored = Callable[[Split, Sequence[Any]], dict[str, float]]  # of a split, given the vectors [W, D] of each row
+Scored = Callable[[Split, Any], dict[str, float]]  # of a split, given the vectors [W, D] of each row
 
 
 def tfidf_cosine(task: Task, *, score: Scored, on: Split | None = None) -> Baseline:

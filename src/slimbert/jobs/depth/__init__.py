@@ -1,10 +1,11 @@
 """Adaptive depth as a job: heads that can stop early, runs that do; calibration and curves stand in files beside."""
 
-from .choose import Depth, can_stop, chosen_depth
+from .choose import AskedDepth, Depth, can_stop, chosen_depth
 from .head import adaptive_head, warm_start, without_windows
 from .run import Ran, run_adaptively
 
 __all__ = [
+    "AskedDepth",
     "Depth",
     "Ran",
     "adaptive_head",

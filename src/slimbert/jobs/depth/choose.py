@@ -2,19 +2,28 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ...errors import InputError
 from ...model import Model
-from ...model.adaptive import Confident, Entropy, Patience, Policy, Safe
+from ...model.adaptive import Confident, Entropy, Patience, Policy, Rule, Safe
 from ...model.exits import DactConfig, Exits, ExitsConfig
 from ..tasks import Kind
 
 CALIBRATION = "calibration.json"
 WORDS = "full, safe, published, calibrated, kappa=0.5, patience=2, entropy=0.3 or confidence=0.9"
+
+
+class AskedDepth(NamedTuple):
+    """What a caller wants: a rule (one of WORDS; None: safe where the head halts, else full), units and multiply-adds
+    that a text may need at most."""
+
+    rule: str | None = None
+    max_depth: int | None = None
+    budget_macs: int | None = None
 
 
 class Depth(NamedTuple):
@@ -35,17 +44,13 @@ class Depth(NamedTuple):
 def chosen_depth(
     model: Model,
     kind: Kind,
-    word: str | None = None,
+    asked: AskedDepth | str | None = None,
     *,
     run: str | Path | None = None,
-    max_depth: int | None = None,
-    budget_macs: int | None = None,
 ) -> Depth:
-    """The depth that `word` names, one of WORDS; None: safe for a head that halts, full for every other.
-
-    Raises InputError where the head cannot do it.
-    """
+    """The depth that is asked for; `run`: where a calibration stands. Raises InputError where the head cannot do it."""
     head = model.config.head
+    word, max_depth, budget_macs = asked if isinstance(asked, AskedDepth) else AskedDepth(asked)
     if not isinstance(head, DactConfig | ExitsConfig):
         if word not in (None, "full") or max_depth or budget_macs:
             said = getattr(head, "kind", "none")
@@ -63,7 +68,7 @@ def chosen_depth(
             problem = f"{name}, but this head has no halting values"
             raise InputError("--depth", problem, "give patience=2 or entropy=0.3")
         kappa = _calibrated(run) if name == "calibrated" else _number(word, value, 0.0, 1.0) if name == "kappa" else 1.0
-        policy = _safe(kind, head, rule="published" if name == "published" else "tight", kappa=kappa)
+        policy = _safe(kind, head, "published" if name == "published" else "tight", kappa)
     elif name == "patience":
         policy = Patience(count=int(_number(word, value, 1, head.units)))
     elif name == "entropy":
@@ -80,17 +85,18 @@ def can_stop(model: Model) -> bool:
     return isinstance(model.head, Exits)
 
 
-def _safe(kind: Kind, head: DactConfig, **rest: Any) -> Safe:
+def _safe(kind: Kind, head: DactConfig, rule: Rule, kappa: float) -> Safe:
     """The safe rule for what the task makes of the answers: thresholds of labels, tags that may follow each other."""
     if head.answer == "labels":
         sides = kind.description.thresholds or (0.5,) * len(head.labels)
-        return Safe(thresholds=torch.tensor(sides, dtype=torch.float64), **rest)
+        return Safe(rule=rule, kappa=kappa, thresholds=torch.tensor(sides, dtype=torch.float64))
     if head.answer == "tags":
         allowed = torch.from_numpy(np.asarray(kind.allowed))  # type: ignore[attr-defined]
         count = len(head.labels)
         ends = allowed[:count, count + 1]
-        return Safe(legal=allowed[:count, :count], starts=allowed[count, :count], ends=ends, **rest)
-    return Safe(**rest)
+        inner, starts = allowed[:count, :count], allowed[count, :count]
+        return Safe(rule=rule, kappa=kappa, legal=inner, starts=starts, ends=ends)
+    return Safe(rule=rule, kappa=kappa)
 
 
 def _calibrated(run: str | Path | None) -> float:

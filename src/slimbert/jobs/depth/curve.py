@@ -43,16 +43,25 @@ class Curve(NamedTuple):
     points: tuple[Point, ...]
 
 
-def curve_of(run: str | Path, data: str | Path, *, device: str | None = None, **rows: Any) -> Curve:
+def curve_of(
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    device: str | None = None,
+) -> Curve:
     """The curve of a run on labelled data, written into it as depth_curve.json and depth_curve.png.
 
-    rows: split, text_columns, label_column, as in `evaluate`. Raises InputError where the run cannot stop early.
+    Arguments as of `evaluate`. Raises InputError where the run cannot stop early.
     """
     predictor = load(run, device=device)
     if not can_stop(predictor.model):
         remedy = "train one that does: --set halting.method=dact"
         raise InputError(run, "its head answers after the last layer only", remedy)
-    made = depth_curve(predictor, labelled_rows(predictor, run, data, **rows))
+    rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
+    made = depth_curve(predictor, rows)
     points = [point._asdict() for point in made.points]
     text = json.dumps({**made._asdict(), "points": points}, indent=1) + "\n"
     write_atomically(Path(run) / "depth_curve.json", text.encode())
