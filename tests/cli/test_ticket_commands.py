@@ -33,7 +33,7 @@ def test_finetune_with_a_ticket_and_look_at_it(toy: Path, tmp_path: Path, early:
         "--no-baselines",
     )
     made = slimbert(*words, *QUICK)
-    assert made.code == 0 and "ticket: drawn by coefficient after 2 updates (fixed); 1 of 2 head" in made.err
+    assert made.code == 0 and "ticket: drawn by coefficient after 2 updates (fixed); 1 of 2 heads" in made.err
     shown = slimbert("show", tmp_path / "run", "--length", 16, "--json").json
     units = {part["name"]: part["units"] for part in shown["parts"]}
     assert units["layers.0.0"] == {"head": 1} and units["layers.0.1"] == {"hidden": 32} and units["head"] == {}

@@ -88,7 +88,7 @@ def _found(made: "Found") -> list["Group | str"]:
         _units(made.units),
         output.pairs("", values),
         "",
-        output.following(("ticket", "apply", "MODEL", made.ticket)),
+        output.following(("ticket", "apply", "MODEL", made.ticket, "--out", "models/small")),
     ]
 
 

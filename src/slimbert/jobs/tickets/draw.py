@@ -25,6 +25,8 @@ from .file import Ticket, architecture, fitting, hashed, read_ticket, write_tick
 from .search import search, search_folder
 from .stage import Dense
 
+WORDS = {"head": "heads", "conv_head": "convolving heads", "hidden": "neurons"}  # of axes, for people
+
 
 def drawn_in(run: Dense, recipe: TicketRecipe, stop: Stop) -> Ticket:
     """The ticket of a run folder: the one that stands there, or one that is searched for and drawn now.
@@ -80,12 +82,12 @@ def go_on(
 
 
 def described(ticket: Ticket, encoder: EncoderConfig) -> str:
-    """`drawn by coefficient after 125 updates (detected); 96 of 144 head, 22,112 of 36,864 hidden stay`."""
+    """`drawn by coefficient after 125 updates (detected); 96 of 144 heads, 22,112 of 36,864 neurons stay`."""
     sums: dict[str, list[int]] = {}
     for key, (kept, units) in counts(encoder, ticket.subnet).items():
         total = sums.setdefault(name_of(key), [0, 0])
         total[0], total[1] = total[0] + kept, total[1] + units
-    stay = ", ".join(f"{kept:,} of {units:,} {name}" for name, (kept, units) in sums.items())
+    stay = ", ".join(f"{kept:,} of {units:,} {WORDS[name]}" for name, (kept, units) in sums.items())
     return f"drawn by {ticket.by} after {ticket.updates:,} updates ({ticket.why}); {stay} stay"
 
 

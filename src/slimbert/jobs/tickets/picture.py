@@ -42,7 +42,7 @@ def drawn(found: dict[str, Any]) -> bytes:
         axes.set_xlabel("mask after update", color=INK)
         axes.tick_params(colors=INK, length=3)
     figure.colorbar(shown, ax=places, label="share of units in which two masks differ")
-    figure.suptitle(f"distance of the masks ({found['why']})", x=0.01, ha="left", fontsize=11, color=INK)
+    figure.suptitle(f"distance of the masks; drawn: {found['why']}", x=0.01, ha="left", fontsize=11, color=INK)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
