@@ -33,10 +33,10 @@ def test_it_measures_bert_deep_small_by_its_recipe() -> None:
 
 
 def test_needed_operations_in_closed_form() -> None:
-    """Per token: 11 whole layers, the last one's keys and values, the rest of it and the head at predicted rows."""
-    d, s, k, v = 256, LENGTH, PREDICTED, 30522
+    """Per token: 11 whole layers; the last one, which absorbs its keys and values, and the head at predicted rows."""
+    d, h, s, k, v = 256, 4, LENGTH, PREDICTED, 30522
     whole = 11 * (12 * d * d + 2 * s * d)
-    last = 2 * d * d + k / s * (10 * d * d + 2 * s * d)
+    last = k / s * (12 * d * d + 2 * s * h * d)
     head = k / s * (d * d + d * v)
     wanted = 6 * (whole + last + head)
     assert flops_per_token(_Arms(Shape(), "float32", True).recipe) == pytest.approx(wanted, rel=1e-6)

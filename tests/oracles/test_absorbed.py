@@ -206,12 +206,27 @@ def test_one_product_for_all_layers_is_one_for_each(select: bool):
     assert set(model.state_dict()) == names
 
 
+def test_one_product_is_captured_in_one_graph():
+    torch.compiler.reset()
+    model, batch = mixed_encoder(), Batch()
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.absorb = False
+    with torch.no_grad():
+        plain = model(batch.ids, mask=batch.mask, select=batch.select)
+        model.encoder.joins = True
+        compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
+        assert_close(compiled(batch.ids, mask=batch.mask, select=batch.select), plain, **EXACT)
+
+
 def test_layers_with_the_norm_in_front_project_for_themselves():
     encoder: Encoder = mixed_encoder().encoder
     for module in encoder.modules():
         if isinstance(module, Attention):
             module.absorb = False
     memory = torch.zeros(3, 12, 32, dtype=torch.float64)
+    assert encoder._projected(memory, 4) == {}  # on a CPU, where nothing else is said
+    encoder.joins = True
     asked = encoder._projected(memory, 4)
     assert {i: set(own) for i, own in asked.items()} == {2: {0}, 3: {0}, 5: {0, 2}}
     assert [part.shape[-1] for part in asked[3][0]] == [16, 16]
@@ -219,4 +234,5 @@ def test_layers_with_the_norm_in_front_project_for_themselves():
 
 def test_where_keys_are_absorbed_nothing_is_projected():
     encoder = mixed_encoder().encoder
+    encoder.joins = True
     assert encoder._projected(torch.zeros(3, 500, 32, dtype=torch.float64), 1) == {}

@@ -93,8 +93,8 @@ class Encoder(nn.Module):
 
     Wanted rows cost least where a Narrow stands in the layers. Where nothing reads a memory they also spare the end of
     the last mixing layer: after the last token mixer nothing reads other rows, so only the wanted ones are computed;
-    exactly the same answer. `joins`: whether keys and values that several layers compute of one memory are one product;
-    it says how the network runs, not what it is.
+    exactly the same answer. `joins`: whether keys and values that several layers compute of one memory are one product
+    (None: on a GPU); it says how the network runs, not what it is.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -106,7 +106,7 @@ class Encoder(nn.Module):
         found = [i for i, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
         self.narrow = found[0] if found else None  # the place of the Narrow
         self.remembers = any(isinstance(step, NarrowConfig) and step.memory for step in config.layers)
-        self.joins = True
+        self.joins: bool | None = None
         self.last = config.last_token_mixer()
         if not self.embedding.token.weight.is_meta:
             self.reset_parameters()
@@ -181,7 +181,7 @@ class Encoder(nn.Module):
                 state = step(state, projected=ahead[i])
             else:
                 state = step(state)
-            if i == self.narrow and self.joins and state.memory is not None:
+            if i == self.narrow and state.memory is not None:
                 ahead = self._projected(state.memory, state.x.shape[1])
         return state
 
@@ -191,7 +191,9 @@ class Encoder(nn.Module):
         return self.narrow is not None
 
     def _projected(self, memory: Tensor, rows: int) -> dict[int, dict[int, tuple[Tensor, ...]]]:
-        """By layer and residual: what it reads of the memory, in one product for all; empty where fewer than two do."""
+        """By layer and residual: what it reads of the memory, in one product for all; empty where each has its own."""
+        if not (memory.device.type != "cpu" if self.joins is None else self.joins):
+            return {}
         asked: list[tuple[int, int, Reads]] = []
         for i, step in enumerate(self.layers):
             if isinstance(step, Layer) and self.narrow is not None and i > self.narrow:

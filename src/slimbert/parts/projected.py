@@ -3,7 +3,7 @@
 After a narrowing with memory every layer reads the same tensor M [B, S, D], so that the maps W_i M of n layers are one
 map [W_1 .. W_n] M: as many multiply-adds, in one large product instead of n smaller ones. The weights stay where they
 are, each with its layer; they are put side by side for the product alone. What is projected ahead is held until its
-layer runs: for attention 2 n S D numbers per text.
+layer runs: for attention 2 n S D numbers per text. Meant for GPUs; on two CPU cores a trial found it no faster.
 
 Layers with the norm in front (pre) are left alone: each of them normalises the memory with its own norm. Its gain and
 bias could be folded into the weights, but then this file would have to know every norm, for the sake of n norms of S
