@@ -2,7 +2,7 @@
 README.md.
 
 A script calls `done(name, key)` before a piece of work and `keep(name, key, value)` after it, so that, killed and
-started again, it goes on where it stopped.
+started again, it goes on where it stopped. At its end `describe` puts its table into the README.
 """
 
 import json
@@ -14,6 +14,7 @@ from slimbert.atomic import write_atomically
 from slimbert.train.environment import environment
 
 RECORDS = Path(__file__).parent / "records"
+BEGIN, END = "<!-- written by the script -->", "<!-- end -->"
 
 
 def done(name: str, key: str) -> Any:
@@ -32,6 +33,16 @@ def same_machine(name: str) -> None:
             sys.exit(f"benchmarks/records/{name} was begun with {key} {then[key]}, here it is {now[key]}: give --name")
 
 
+def same_settings(name: str, settings: dict[str, Any]) -> None:
+    """Keeps the settings of a record; exits where it was begun with others: two kinds of rows would stand in it."""
+    then, now = done(name, "settings"), json.loads(json.dumps(settings))
+    if then is None:
+        keep(name, "settings", now)
+    elif then != now:
+        other = ", ".join(f"{key} {then.get(key)}" for key in {**then, **now} if then.get(key) != now.get(key))
+        sys.exit(f"benchmarks/records/{name} was begun with {other}: give --name")
+
+
 def keep(name: str, key: str, value: Any) -> None:
     """Write one result; the environment, with the measured matrix product, beside the first of them."""
     folder = RECORDS / name
@@ -41,9 +52,32 @@ def keep(name: str, key: str, value: Any) -> None:
     if not (folder / "README.md").exists():
         script = Path(sys.argv[0])
         words = " ".join(["python", f"benchmarks/{script.name}", *sys.argv[1:]])
-        about = (sys.modules["__main__"].__doc__ or "").splitlines()[0]
+        about = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
         write_atomically(folder / "README.md", f"# {name}\n\n{about}\n\n```\n{words}\n```\n".encode())
     _write(folder / "result.json", _read(name) | {key: value})
+
+
+def describe(name: str, text: str) -> None:
+    """Put the machine and `text` into the record's README, in place of what this wrote before; other text stays."""
+    file = RECORDS / name / "README.md"
+    before, _, behind = file.read_text().partition(BEGIN)
+    rest = behind.partition(END)[2].strip()
+    parts = [before.rstrip(), f"{BEGIN}\n{_machine(name)}\n\n{text.strip()}\n{END}", rest]
+    write_atomically(file, ("\n\n".join(part for part in parts if part) + "\n").encode())
+
+
+def picture(name: str, file: str) -> Path:
+    """Where a picture of the record is written."""
+    return RECORDS / name / file
+
+
+def _machine(name: str) -> str:
+    """On what the record was made, in a sentence."""
+    found = json.loads((RECORDS / name / "environment.json").read_text())
+    rates = ", ".join(f"{rate:g} TFLOP/s in {dtype}" for dtype, rate in found["gemm_tflops"].items())
+    sets = ", ".join(found["instruction_sets"]) or "instruction sets unknown"
+    has = f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads, {sets}"
+    return f"Machine: {has}; matrix product {rates}; torch {found['versions']['torch']}."
 
 
 def _read(name: str) -> dict[str, Any]:

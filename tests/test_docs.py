@@ -15,10 +15,14 @@ import yaml
 
 from slimbert.config import KINDS, load
 from slimbert.jobs.settings import Settings
+from slimbert.methods.earlybird import TicketRecipe
+from slimbert.methods.tickets import HeadsConfig, NeuronsConfig
 from slimbert.model.encoder import EncoderConfig
-from slimbert.model.model import ModelConfig, SpecialTokens
+from slimbert.model.model import ModelConfig, SpecialTokens, skeleton
 from slimbert.model.presets import PRESETS
+from slimbert.train.halting import HaltingConfig
 from slimbert.train.recipe import Recipe
+from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODELS = re.findall(r"```yaml\n(model:.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
@@ -29,6 +33,7 @@ SNIPPETS = [
 TECHNIQUES = ("mixer", "step", "norm", "embedding", "position")  # roles whose kinds have a page
 SETTING_ROW = re.compile(r"^\| `([\w.]+)` \| [`*](.+?)[`*] \| .+ \|$", re.MULTILINE)
 PRESET_ROW = re.compile(r"^\| `(bert_\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
+GROUPBERT_ROW = re.compile(r"^\| `(groupbert_\w+)` \| (\d+) \| (\d+) \| ([\d,]+) \|$", re.MULTILINE)
 
 
 def test_site_builds(tmp_path: Path):
@@ -67,13 +72,22 @@ def test_every_technique_has_its_page():
 
 
 def settings() -> Iterator[tuple[str, Any]]:
-    """(name, dataclass field) of every key of a recipe, of a model's parts and of fine-tuning."""
+    """(name, dataclass field) of every key of a recipe, of a model's parts, of a ticket and of fine-tuning."""
     sections = {f"{f.name}.": type(f.default) for f in dataclasses.fields(Recipe) if f.name != "model"}
     sections |= {"model.": ModelConfig, "model.special.": SpecialTokens, "": Settings}
-    for kinds in (made for role, made in KINDS.items() if role != "model"):
+    sections |= {"halting.": HaltingConfig, "objective.": ReplacedTokensConfig, "objective.generator.": GeneratorConfig}
+    sections |= {f"ticket.{f.name}.": type(f.default) for f in dataclasses.fields(TicketRecipe)}
+    sections |= {"ticket.draw.heads.": HeadsConfig, "ticket.draw.neurons.": NeuronsConfig}
+    for kinds in (made for role, made in KINDS.items() if role not in ("model", "objective")):
         sections |= {f"{name}.": made for name, made in kinds.items() if made.__module__.startswith("slimbert.")}
     for prefix, made in sections.items():
-        yield from ((prefix + field.name, field) for field in dataclasses.fields(made))
+        fields = [f for f in dataclasses.fields(made) if not is_section(f.default)]
+        yield from ((prefix + field.name, field) for field in fields)
+
+
+def is_section(default: Any) -> bool:
+    """Whether it is a mapping of keys that have rows of their own."""
+    return dataclasses.is_dataclass(default) and not hasattr(default, "kind")
 
 
 def test_reference_names_every_setting_with_its_default():
@@ -94,6 +108,15 @@ def test_preset_table_is_true():
         assert [len(encoder.layers), encoder.dim, encoder.layers[0].mix[0].heads] == [int(s) for s in sizes], name
 
 
+def test_groupbert_table_is_true():
+    rows = GROUPBERT_ROW.findall((DOCS / "parts" / "convolution.md").read_text())
+    assert [name for name, *_ in rows] == [name for name in PRESETS if name.startswith("groupbert_")]
+    for name, *sizes in rows:
+        encoder = PRESETS[name]()
+        parameters = sum(p.numel() for p in skeleton(ModelConfig(encoder=encoder)).parameters())
+        assert [len(encoder.layers), encoder.dim, parameters] == [int(s.replace(",", "")) for s in sizes], name
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_of_the_repository_pages(name: str):
     """The pages outside docs/ link to files that exist."""
@@ -101,3 +124,13 @@ def test_links_of_the_repository_pages(name: str):
     targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
     missing = [t for t in targets if t and not (DOCS.parent / t).exists()]
     assert not missing, missing
+
+
+def test_every_record_is_whole_and_linked():
+    """A text, what it was measured on, its figures; and a row of the page of measurements that links to it."""
+    page = (DOCS / "benchmarks.md").read_text()
+    for record in sorted(path for path in (DOCS.parent / "benchmarks" / "records").iterdir() if path.is_dir()):
+        names = {file.name for file in record.iterdir()}
+        assert {"README.md", "environment.json"} <= names, record.name
+        assert names & {"result.json", "report.json"}, record.name
+        assert f"(records/{record.name}/README.md)" in page, record.name

@@ -1,4 +1,4 @@
-"""Every recipe in recipes/ is whole, and runs at toy size; the loss curve of one is golden."""
+"""Every recipe in recipes/ is whole, and runs at toy size; the loss curve of one of each objective is golden."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,15 @@ import pytest
 
 from jobs.small import corpus, losses
 from slimbert.jobs.pretrain import pretrain
+from slimbert.jobs.tickets.recipe import ticket_recipe
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import load_recipe, read_recipe
 from slimbert.train.run import RunFolder
 
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
-GOLDEN = Path(__file__).parent / "golden" / "bert_tiny_mlm.json"
+FILES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+TICKETS = [file for file in FILES if "ticket" in read_recipe(file)]
+RECIPES = [file for file in FILES if file not in TICKETS]
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 # one layer of width 16 instead of the preset's, as a person would say it on the command line
 TOY = (
     'model.encoder={pattern: "1{sf}", dim: 16, head_dim: 8, hidden: 32, max_len: 16}',
@@ -21,6 +24,12 @@ TOY = (
     "train.precision=float32",
     "train.compile=false",
 )
+
+
+def toy(file: Path) -> tuple[str, ...]:
+    """The settings TOY; a generator that narrows after some layers does so before its only one."""
+    generator = read_recipe(file).get("objective", {}).get("generator", {})
+    return (*TOY, "objective.generator.narrow=0") if "narrow" in generator else TOY
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +45,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_every_recipe_loads_and_trains(file: Path, data: Path, tmp_path: Path):
     load_recipe(read_recipe(file)).model.encoder.check()
-    made = pretrain(file, data=data, out=tmp_path, settings=TOY, budget="3steps", device="cpu", quiet=True)
+    made = pretrain(file, data=data, out=tmp_path, settings=toy(file), budget="3steps", device="cpu", quiet=True)
     assert made.steps == 3
     assert made.val_loss is not None
+
+
+@pytest.mark.parametrize("file", TICKETS, ids=lambda file: file.stem)
+def test_every_ticket_recipe_loads(file: Path, tmp_path: Path):
+    """By its path and by its name; the first lines say how to use it."""
+    assert ticket_recipe(file, (), tmp_path)[0] == ticket_recipe(file.stem, (), tmp_path)[0] is not None
+    assert f"--ticket recipes/{file.name}" in file.read_text()
 
 
 def test_every_size_of_bert_has_a_recipe():
@@ -53,9 +69,10 @@ def test_recipes_are_what_their_names_say(file: Path):
     assert f"slimbert pretrain recipes/{file.name}" in file.read_text()
 
 
-def test_the_golden_curve(data: Path, tmp_path: Path):
-    """20 updates of recipes/bert_tiny_mlm.yaml at toy size; the JSON says how to make it anew, and the tolerance."""
-    golden = json.loads(GOLDEN.read_text())
-    file = next(file for file in RECIPES if file.stem == "bert_tiny_mlm")
+@pytest.mark.parametrize("curve", GOLDEN, ids=lambda file: file.stem)
+def test_the_golden_curves(curve: Path, data: Path, tmp_path: Path):
+    """20 updates of the recipe of the same name at toy size; the JSON says how to make it anew, and the tolerance."""
+    golden = json.loads(curve.read_text())
+    file = next(file for file in RECIPES if file.stem == curve.stem)
     pretrain(file, data=data, out=tmp_path, settings=TOY, budget="20steps", device="cpu", quiet=True)
     assert losses(tmp_path) == pytest.approx(golden["losses"], rel=golden["relative_tolerance"])

@@ -1,6 +1,6 @@
 """Toy forms of later parts, and the toy encoder that is at once mixed attention, grouped, convolving and narrowed.
 
-The toys are registered kinds: every contract holds for them too. They are written for clarity (windows are gathered),
+The toys are registered kinds: every contract holds for them too. They are written for clarity (taps are gathered),
 and they bend the declarations of axes as far as the real parts will: two axes in one fused map, rows that another axis
 also reads, axes side by side in one output map, no axis at all.
 """
@@ -15,18 +15,22 @@ from torch import Tensor, nn
 from slimbert.config import KINDS, kind
 from slimbert.errors import InputError
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.heads import SequenceConfig
 from slimbert.model.model import Model, ModelConfig, fresh
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import Core, Sdpa, additive
 from slimbert.parts.embedding import AbsoluteConfig, TokensConfig
 from slimbert.parts.linear import Fused
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig, RmsNormConfig
 from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
-from slimbert.state import Context, Mixed, pick
+from slimbert.parts.taps import gathered
+from slimbert.state import Context, Mixed
 from slimbert.subnet import Axis
 
 DIM, LENGTH, VOCAB = 32, 12, 40
@@ -85,9 +89,9 @@ class ToyMixed(nn.Module):
     def forward(self, x: Tensor, ctx: Context) -> Tensor | Mixed:
         q = self.qkvu.maps(x, 0, 1)[0]
         k, v, u = self.qkvu.maps(ctx.kv, 1, 4)
-        keys = self.point(torch.einsum("bskd,dk->bsd", windows(ctx.kv, ctx, self.kernel), self.depth.weight[:, 0]))
+        keys = self.point(torch.einsum("bskd,dk->bsd", gathered(ctx.kv, ctx, self.kernel), self.depth.weight[:, 0]))
         kernels = self.span(keys * q).unflatten(-1, (self.conv_heads, self.kernel)).softmax(dim=-1)
-        values = windows(u, ctx, self.kernel).unflatten(-1, (self.conv_heads, -1))
+        values = gathered(u, ctx, self.kernel).unflatten(-1, (self.conv_heads, -1))
         convolved = torch.einsum("bshk,bskhd->bshd", kernels, values).flatten(2)
         split = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q[..., : self.attend], k, v))
         attended, weights = self.core(*split, additive(ctx.mask, ctx.segments, ctx.index, q.dtype), 0.0)
@@ -134,25 +138,9 @@ class ToyConvolution(nn.Module):
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
         gate, value = self.gate.maps(ctx.kv)
-        taps = windows(value * gate.sigmoid(), ctx, self.kernel).unflatten(-1, (self.groups, -1))
+        taps = gathered(value * gate.sigmoid(), ctx, self.kernel).unflatten(-1, (self.groups, -1))
         y = torch.einsum("bskgi,goik->bsgo", taps, self.conv.weight.unflatten(0, (self.groups, -1))).flatten(2)
         return self.out(self.act(self.norm(y + self.conv.bias)))
-
-
-def windows(values: Tensor, ctx: Context, kernel: int) -> Tensor:
-    """The `kernel` neighbours of every row: [B, S0, F] -> [B, S, kernel, F], zero outside the row's document."""
-    length = values.shape[1]
-    line = torch.arange(length, device=values.device).expand(values.shape[0], -1)
-    rows = line if ctx.index is None else ctx.index
-    taps = rows[..., None] + torch.arange(kernel, device=values.device) - kernel // 2
-    allowed = (taps >= 0) & (taps < length)
-    flat = taps.clamp(0, length - 1).flatten(1)
-    if ctx.mask is not None:
-        allowed = allowed & ctx.mask.gather(1, flat).view_as(taps)
-    if ctx.segments is not None:
-        same = ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows)[..., None]
-        allowed = allowed & same
-    return pick(values, flat).unflatten(1, (-1, kernel)) * allowed[..., None]
 
 
 # What a part is made with in the contracts, where its defaults are not toy-size or one form does not cover it.
@@ -162,14 +150,26 @@ FORMS: dict[str, tuple[Any, ...]] = {
         AttentionConfig(heads=3, head_dim=8, bias=False, position=AlibiConfig()),
         AttentionConfig(heads=4, head_dim=6, position=RotaryConfig()),
     ),
+    "mixed_attention": (
+        MixedAttentionConfig(heads=3, conv_heads=2, span_heads=4, head_dim=8, kernel=5),
+        MixedAttentionConfig(heads=3, head_dim=8, kernel=3, bias=False, position=AlibiConfig()),
+        MixedAttentionConfig(heads=2, conv_heads=3, head_dim=6, position=RotaryConfig()),
+    ),
     "mlp": (
         MlpConfig(hidden=48),
         MlpConfig(hidden=48, groups=4, mixer=True, act="gelu_tanh"),
         MlpConfig(hidden=48, groups=2, up_groups=4, bias=False),
     ),
     "toy_mixed": (ToyMixedConfig(),),
+    "convolution": (
+        ConvolutionConfig(kernel=5, group=8),
+        ConvolutionConfig(kernel=3, group=DIM, glu=False, norm=RmsNormConfig(), init="fan_in"),
+        ConvolutionConfig(group=1, bias=False, conv_bias=False),
+    ),
     "layer": (LayerConfig(mix=(MlpConfig(hidden=48),)),),
     "sequence": (SequenceConfig(labels=("a", "b", "c")), SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)),
+    "dact": (DactConfig(labels=("a", "b", "c"), units=1),),
+    "exits": (ExitsConfig(labels=("a", "b", "c"), units=1),),
     "glu": (GluConfig(hidden=48), GluConfig(hidden=48, groups=4, bias=True, act="silu")),
 }
 SMALL = {

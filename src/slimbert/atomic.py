@@ -6,12 +6,15 @@ A rename within one folder is atomic (POSIX), and survives a power cut once the 
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .errors import InputError
 
+HASHES = "hashes.json"  # of a folder: the SHA-256 of files that say nothing of themselves
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -39,6 +42,53 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise write_error(path, error, len(data)) from error
+
+
+def write_hashed(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Replace files of a folder, each atomically; their hashes stand in hashes.json, for `check_hashed`.
+
+    A crash between two of them leaves files without a hash, never a hash of another content.
+    """
+    forget_hashes(folder, files)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    made = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    _write_hashes(folder, _hashes(folder) | made)
+
+
+def check_hashed(folder: Path, names: Iterable[str]) -> None:
+    """Raises InputError where a file is not as `write_hashed` left it; one without a hash is not judged."""
+    known = _hashes(folder)
+    for name in names:
+        path = folder / name
+        if name in known and path.is_file() and file_sha256(path) != known[name]:
+            remedy = f"copy the folder again; if the change was meant, delete {HASHES} there"
+            raise InputError(path, "its bytes are not those that were written", remedy)
+
+
+def forget_hashes(folder: Path, names: Iterable[str]) -> None:
+    """From now on these files may change."""
+    known = _hashes(folder)
+    left = {name: value for name, value in known.items() if name not in set(names)}
+    if left != known:
+        _write_hashes(folder, left)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    path = folder / HASHES
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(path, "damaged: it is no JSON object", "copy the folder again, or delete this file")
+    return found
+
+
+def _write_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    write_atomically(folder / HASHES, (json.dumps(dict(sorted(hashes.items())), indent=1) + "\n").encode())
 
 
 def check_file(path: Path, size: int, sha256: str | None, remedy: str) -> None:

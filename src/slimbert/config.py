@@ -57,6 +57,7 @@ NormConfig = Annotated[Buildable, Role("norm")]
 EmbeddingConfig = Annotated[Any, Role("embedding")]
 PositionConfig = Annotated[Any, Role("position")]
 HeadConfig = Annotated[Any, Role("head")]
+ObjectiveConfig = Annotated[Any, Role("objective")]
 
 KINDS: dict[str, dict[str, type]] = {}  # role -> kind -> class
 SUGAR: dict[str, Sugar] = {}  # key -> what a mapping with that key stands for
@@ -160,8 +161,8 @@ def override(data: Any, assignments: list[str] | tuple[str, ...], path: str = "c
 def _yaml(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {name}", f"{text!r} is not a YAML value", "quote it") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that does not exist is a ValueError
+        raise InputError(f"--set {name}", f"{text!r:.80} is not a YAML value", "quote it") from None
 
 
 def _assign(data: Any, keys: list[str], value: Any, name: str) -> Any:

@@ -32,6 +32,7 @@ class Context(NamedTuple):
     index: Tensor | None = None  # type: ignore[assignment]  # [B, S] places of the rows within kv; None: all of kv, in order
     relative: Tensor | None = None
     segments: Tensor | None = None  # [B, S0]
+    projected: tuple[Tensor, ...] | None = None  # the maps of kv that the mixer `reads`, where they are there already
 
 
 class Mixed(NamedTuple):
@@ -43,16 +44,23 @@ class Mixed(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What an encoder gives: its last state, and on request the tokens after each layer."""
+    """What an encoder gives: its last state, and on request those of its trace points."""
 
     state: State
-    trace: tuple[Tensor, ...] = ()
+    trace: tuple[State, ...] = ()
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
     """Rows of x [B, S, ...] at index [B, K] -> [B, K, ...]."""
     places = index.view(*index.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])
     return x.gather(1, places)
+
+
+def scatter(rows: Tensor, index: Tensor, length: int, *, fill: float = 0.0) -> Tensor:
+    """Rows [B, K, ...] at index [B, K] of a whole [B, length, ...] that is `fill` elsewhere: the inverse of `pick`."""
+    whole = rows.new_full((len(rows), length, *rows.shape[2:]), fill)
+    places = index.view(*index.shape, *[1] * (rows.dim() - 2)).expand_as(rows)
+    return whole.scatter(1, places, rows)
 
 
 def places(segments: Tensor | None, length: int, device: torch.device) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 from slimbert.bench.pretrain import LENGTH, PREDICTED, _Arms, flops_per_token, pretrain_benchmark
 from slimbert.hf.peers import Shape
 from slimbert.model.presets import bert_deep_small
+from slimbert.train.recipe import load_recipe, read_recipe
 
 TOY = Shape(layers=1, dim=16, heads=2, vocab=120)
 
@@ -22,8 +23,13 @@ def test_every_arm_runs_and_the_ratios_are_those_of_the_medians() -> None:
     assert told
 
 
-def test_it_measures_bert_deep_small() -> None:
-    assert _Arms(Shape(), "float32", True).recipe.model.encoder == bert_deep_small()
+def test_it_measures_bert_deep_small_by_its_recipe() -> None:
+    measured = _Arms(Shape(), "float32", True).recipe
+    assert measured.model.encoder == bert_deep_small()
+    shipped = load_recipe(read_recipe("bert_deep_small_mlm"))
+    assert (measured.model, measured.optim, measured.masking) == (shipped.model, shipped.optim, shipped.masking)
+    same = ("batch_size", "precision", "compile", "accumulate", "core")
+    assert [getattr(measured.train, name) for name in same] == [getattr(shipped.train, name) for name in same]
 
 
 def test_needed_operations_in_closed_form() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimbert.data.masking import Masking, pad
+from slimbert.data.masking import Masking, Shown, pad
 from slimbert.data.tokenizer import Special
 
 PAD, UNK, CLS, SEP, MASK = range(5)
@@ -72,6 +72,18 @@ def test_eighty_ten_ten_and_every_place_alike() -> None:
     assert drawn.max() == 99
     places = torch.bincount(made["positions"].flatten(), minlength=20) / 4000  # 0.15 each, deviation 0.0056
     assert (places - 0.15).abs().max() < 5 * 0.0056
+
+
+@pytest.mark.parametrize("shown", [Shown(0.85, 0.0), Shown(1.0, 0.0), Shown(0.0, 1.0), Shown(0.0, 0.0)])
+def test_other_shares_are_shown(shown: Shown) -> None:
+    """The places are those of any other shares: only what stands there changes."""
+    rows = torch.randint(5, 100, (1000, 20), generator=torch.Generator().manual_seed(1))
+    made = Masking(0.15, Toy(), shown=shown)(rows, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(made["positions"], masked(rows)["positions"])
+    seen = made["input_ids"].gather(1, made["positions"])
+    hidden, kept = (seen == MASK).float().mean().item(), (seen == made["labels"]).float().mean().item()
+    assert hidden == pytest.approx(shown.mask, abs=5 * 0.0066)  # 3,000 draws of 0.85: a deviation of 0.0065
+    assert kept == pytest.approx(1 - shown.mask - shown.random + shown.random / 95, abs=5 * 0.0066)
 
 
 def test_the_generator_decides() -> None:

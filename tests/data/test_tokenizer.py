@@ -129,6 +129,15 @@ def test_a_failed_save_leaves_the_old_tokenizer(folder: Path, tmp_path: Path, mo
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "vocab.txt"])
+def test_a_changed_file_is_found(name: str, folder: Path, tmp_path: Path) -> None:
+    TextTokenizer.load(folder).save(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content.replace(b"e", b"a", 1))
+    with pytest.raises(InputError, match="not those that were written"):
+        TextTokenizer.load(tmp_path)
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(InputError, match="no such tokenizer folder"):
         TextTokenizer.load(tmp_path / "none")

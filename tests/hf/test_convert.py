@@ -303,9 +303,9 @@ def test_minilm():
     mask = ids != 0
     theirs = transformers.BertModel.from_pretrained(minilm(), attn_implementation="eager").eval()
     with torch.no_grad():
-        state = ours.encoder(ids, mask=mask).state
-        assert_close(state.x[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
-        assert_close(ours.answer(state), theirs(ids, mask.long()).pooler_output, **CLOSE)
+        encoded = ours.encoder(ids, mask=mask)
+        assert_close(encoded.state.x[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
+        assert_close(ours.answer(encoded), theirs(ids, mask.long()).pooler_output, **CLOSE)
 
 
 def refused(folder: Path | str) -> str:
@@ -407,7 +407,8 @@ def test_what_a_layout_cannot_say_is_refused_with_its_place(tmp_path: Path):
     assert "config.head.pool: 'mean' where the layout has 'cls'" in message
     assert "fine-tune with --set pool=cls --set hidden=tanh, or write the encoder alone" in message
     narrow = presets.from_pattern("2{sf}:{sf}", dim=32, head_dim=16, vocab=60)
-    assert "config.encoder: layer 2 is a narrowing; transformers has none" in refusal(narrow)
+    wanted = "config.encoder: layer 2 is a narrowing, the layout bert has none; keep the slimbert folder"
+    assert wanted in refusal(narrow, layout="bert")
     gated = replace(
         plain, layers=(plain.layers[0], replace(plain.layers[0], mix=(plain.layers[0].mix[0], GluConfig())))
     )

@@ -34,7 +34,14 @@ def corpus(folder: Path, *, documents: int = 60, seq_len: int = 16, validation: 
     return folder / "data"
 
 
-def recipe(*, layers: str = "2{sf}", dropout: float = 0.0, optim: dict[str, Any] | None = None, **train: Any) -> dict:
+def recipe(
+    *,
+    layers: str = "2{sf}",
+    dropout: float = 0.0,
+    optim: dict[str, Any] | None = None,
+    objective: dict[str, Any] | None = None,
+    **train: Any,
+) -> dict:
     """A toy recipe; `train` are its train settings."""
     encoder: dict[str, Any] = {"pattern": layers, "dim": 32, "head_dim": 16, "hidden": 64, "max_len": 32}
     if dropout:
@@ -46,7 +53,13 @@ def recipe(*, layers: str = "2{sf}", dropout: float = 0.0, optim: dict[str, Any]
     defaults = {"steps": 8, "batch_size": 8, "evaluate_rows": 8, "precision": "float32"}
     if "time" in train or "tokens" in train:
         del defaults["steps"]
-    return {"model": {"encoder": encoder}, "optim": {"lr": 3e-3, **(optim or {})}, "train": {**defaults, **train}}
+    plain = {"model": {"encoder": encoder}, "optim": {"lr": 3e-3, **(optim or {})}, "train": {**defaults, **train}}
+    return plain if objective is None else {**plain, "objective": objective}
+
+
+def replaced(**options: Any) -> dict[str, Any]:
+    """A toy objective: a generator a quarter as wide as the toy encoder, or as `options` say."""
+    return {"kind": "replaced_tokens", **options}
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -64,11 +77,11 @@ def steps_saved(run: Path) -> list[int]:
 
 
 def differences(one: Path, other: Path) -> list[Any]:
-    """Where two runs are not the same bit for bit: in a row (but for its wall-clock), in the weights."""
+    """Where two runs are not the same bit for bit: in a row (but for its wall-clock), in the weights of any model."""
     pairs = itertools.zip_longest(rows(one), rows(other))
     found: list[Any] = [pair for pair in pairs if pair[0] != pair[1]][:2]
-    alike = (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-    return found if alike else [*found, "model.safetensors"]
+    weights = sorted({path.relative_to(run) for run in (one, other) for path in run.rglob("model.safetensors")})
+    return [*found, *(str(file) for file in weights if (one / file).read_bytes() != (other / file).read_bytes())]
 
 
 def labelled(path: Path, *, rows: int = 200, pairs: bool = False, seed: int = 0) -> Path:

@@ -41,3 +41,11 @@ def test_masked_language_model(tmp_path: Path):
     text = card(tmp_path, result)
     assert "| tokens | 40,960 |" in text and "| loss of the last update | 3.25 |" in text and "None" not in text
     assert f'slimbert.finetune("{tmp_path}", "reviews.csv"' in text
+
+
+def test_a_model_that_detects_replaced_tokens(tmp_path: Path):
+    result = {"run": "r", "steps": 20, "tokens": 40960, "seconds": 1.5, "loss": 30.5, "val_loss": 29.5}
+    text = card(tmp_path, result, objective={"kind": "replaced_tokens"})
+    assert "tells replaced tokens from original ones" in text and "fill-mask" not in text
+    assert f'`AutoModel.from_pretrained("{tmp_path}")`' in text
+    assert "masked language model" in card(tmp_path, result, objective={"kind": "masked_lm"})

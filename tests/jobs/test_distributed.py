@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.small import corpus, losses, recipe, rows, steps_saved, together
+from jobs.small import corpus, losses, recipe, replaced, rows, steps_saved, together
 from slimbert.data.shards import Shards
 from slimbert.jobs.pretrain import pretrain
 from slimbert.train.run import RunFolder
@@ -15,7 +15,15 @@ def quick(no_picture: None) -> None:
     """No picture in this process; the children draw theirs."""
 
 
-@pytest.mark.parametrize("change", [{}, {"layers": "1{sf}:1{sf}", "accumulate": 2}], ids=["plain", "narrow"])
+CHANGES = {
+    "plain": {},
+    "narrow": {"layers": "1{sf}:1{sf}", "accumulate": 2},
+    "replaced": {"objective": replaced(), "accumulate": 2},
+    "replaced, narrow": {"objective": replaced(generator={"narrow": 1})},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_two_processes_give_the_losses_of_one(tmp_path: Path, change: dict):
     """Float32 sums in another order: relative 1e-5. The data ends in a short, padded row, drawn in every epoch."""
     data = corpus(tmp_path, documents=10, validation=0.2)

@@ -18,7 +18,7 @@ from jobs.small import WORDS, child, differences, labelled, losses, recipe, rows
 from slimbert.data.shards import Shards
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
-from slimbert.errors import InputError, Interrupted
+from slimbert.errors import InputError, Interrupted, RunError
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.finetuned import Finetuned
@@ -281,6 +281,38 @@ def test_a_signal_checkpoints_and_the_run_goes_on(
     assert differences(run, tmp_path / "whole") == []
 
 
+def test_a_signal_while_the_baselines_are_made_is_heeded(
+    encoder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from slimbert.jobs.tasks.classification import Classification
+
+    def slow(*args: object, **options: object) -> list[Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    run, beside = tmp_path / "run", {**HERE, "with_baselines": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "baselines", slow)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            finetune(encoder, reviews, out=run, settings=QUICK, **beside)
+    assert not (run / "model.safetensors").exists()
+    finetune(encoder, reviews, out=run, settings=QUICK, resume=True, **beside)
+    assert (run / "model.safetensors").exists()
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(encoder: Path, reviews: Path, tmp_path: Path):
+    with pytest.raises(RunError, match=r"is (nan|inf); begin again with a lower rate"):
+        finetune(encoder, reviews, out=tmp_path / "run", settings=(*QUICK, "lr=1e30"), **HERE)
+
+
+def test_resuming_leaves_what_is_not_a_run_alone(encoder: Path, reviews: Path):
+    """Not even an encoder that was named as --out by mistake."""
+    before = {path: path.read_bytes() for path in encoder.iterdir()}
+    with pytest.raises(InputError, match="not a run: it holds neither"):
+        finetune(encoder, reviews, out=encoder, resume=True, **HERE)
+    assert {path: path.read_bytes() for path in encoder.iterdir()} == before
+
+
 def test_resuming_with_other_data_or_settings_is_refused(encoder: Path, reviews: Path, data: Path, tmp_path: Path):
     run = tmp_path / "run"
     finetune(encoder, reviews, out=run, settings=QUICK, **HERE)
@@ -309,7 +341,20 @@ def test_a_finished_run_is_left_as_it_is(learnt: Finetuned, encoder: Path, revie
 
 @pytest.mark.parametrize(
     "setting",
-    ["epochs=0", "batch_size=0", "max_len=2", "dropout=1", "pool=max", "lr=0", "lr=-1", "warmup=2", "seed=-1", "lrr=1"],
+    [
+        "epochs=0",
+        "batch_size=0",
+        "max_len=2",
+        "dropout=1",
+        "pool=max",
+        "lr=0",
+        "lr=-1",
+        "warmup=2",
+        "seed=-1",
+        "lrr=1",
+        "weight_decay=-1",
+        "layer_decay=0",
+    ],
 )
 def test_wrong_settings_are_named(encoder: Path, reviews: Path, tmp_path: Path, setting: str):
     with pytest.raises(InputError, match=f"--set.{setting.partition('=')[0]}"):

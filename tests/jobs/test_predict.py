@@ -17,6 +17,7 @@ from slimbert.jobs.predict import Predictor
 from slimbert.jobs.tasks import Description
 from slimbert.model import ModelConfig, fresh, presets
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig
+from slimbert.state import Encoded
 
 LABELS = ("bad", "good", "so-so")
 PATTERNS = ["2{sf}", "1{sf}:1{sf}", "1{sf}:1{f}"]
@@ -135,7 +136,7 @@ def test_filled_masks_are_the_most_probable_tokens(data: Path, pattern: str):
     with torch.inference_mode():
         state = model.model.encoder(ids, select=places if ":" in pattern else None).state
         rows = state.x if ":" in pattern else state.x[:, places[0]]
-        expected = model.model.answer(state._replace(x=rows))[0].softmax(-1)
+        expected = model.model.answer(Encoded(state._replace(x=rows)))[0].softmax(-1)
     for one, scores in zip(filled, expected, strict=True):
         assert [answer.score for answer in one] == pytest.approx(scores.topk(3).values.tolist(), abs=1e-5)
         assert one[0].token == model.tokenizer.decode([int(scores.argmax())])

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import nn
 
 from jobs.small import corpus, differences, losses, recipe, rows, steps_saved
+from jobs.stopped import HERE, counted, crashed, stop_at
 from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError, Interrupted, RunError
@@ -28,7 +28,6 @@ from slimbert.train.environment import compile_problem
 from slimbert.train.run import RunFolder
 
 pytestmark = pytest.mark.usefixtures("no_picture")
-HERE = {"device": "cpu", "quiet": True}
 
 
 def feed_of(data: Path, *settings: str) -> Feed:
@@ -114,7 +113,7 @@ def test_the_run_folder_is_complete(data: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_the_last_checkpoints_and_the_best_are_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     values = iter([3.0, 1.0, 2.0, 2.5, 1.5])
-    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *_, **__: next(values))
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *_, **__: {"val_loss": next(values)})
     pretrain(recipe(steps=10, evaluate_every=2, checkpoint_every=2, keep=2), data=data, out=tmp_path, **HERE)
     assert steps_saved(tmp_path) == [4, 8, 10]
     assert checkpoints.best(tmp_path / "checkpoints").step == 4
@@ -125,7 +124,7 @@ def test_the_best_checkpoint_is_saved_where_it_was_measured(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     values = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr("slimbert.jobs.pretrain.masked_lm_loss", lambda *_, **__: next(values))
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *_, **__: {"val_loss": next(values)})
     pretrain(recipe(steps=8, evaluate_every=3, checkpoint_every=4, keep=1), data=data, out=tmp_path, **HERE)
     assert steps_saved(tmp_path) == [3, 8]
     assert checkpoints.best(tmp_path / "checkpoints").step == 3
@@ -242,29 +241,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 DROPPED = recipe(steps=12, dropout=0.1, checkpoint_every=3, evaluate_every=4, keep=3)
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
-    """Do something right after the row of `step` was written."""
-    real = RunFolder.append
-
-    def append(self: RunFolder, row: dict[str, Any]) -> None:
-        real(self, row)
-        if row["step"] == step and "loss" in row:
-            act()
-
-    monkeypatch.setattr(RunFolder, "append", append)
-
-
-def crash() -> None:
-    raise OSError("as if killed")
-
-
-def crashed(monkeypatch: pytest.MonkeyPatch, out: Path, plain: dict[str, Any], data: Path, step: int) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(patch, step, crash)
-        with pytest.raises(OSError, match="as if killed"):
-            pretrain(plain, data=data, out=out, **HERE)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_checkpoints_and_the_run_goes_on_bit_identically(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
@@ -365,7 +341,7 @@ def test_resuming_another_run_is_refused(data: Path, whole: Path, tmp_path: Path
 
 def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(data: Path, tmp_path: Path):
     wild = ("optim.lr=1e30", "optim.warmup=0.9")
-    with pytest.raises(RunError, match=r"step \d+: .* is (nan|inf).*lower learning rate") as stopped:
+    with pytest.raises(RunError, match=r"step \d+: .* is (nan|inf); the checkpoint of step \d+ stands") as stopped:
         pretrain(recipe(steps=50, checkpoint_every=1), data=data, out=tmp_path, settings=wild, **HERE)
     assert stopped.value.exit_code == 1
     found = checkpoints.newest(tmp_path / "checkpoints")
@@ -373,6 +349,52 @@ def test_a_loss_that_is_not_finite_stops_at_the_last_good_checkpoint(data: Path,
     assert found.skipped == ()
     assert all(value.isfinite().all() for name, value in found.tensors.items() if name.startswith("objective."))
     assert found.step == len(losses(tmp_path))
+
+
+def test_a_loss_that_is_not_finite_before_any_checkpoint(data: Path, tmp_path: Path):
+    wild = ("optim.lr=1e30", "optim.warmup=0.9")
+    with pytest.raises(RunError, match=r"nothing was checkpointed yet"):
+        pretrain(recipe(steps=50, checkpoint_every=100), data=data, out=tmp_path, settings=wild, **HERE)
+    assert checkpoints.newest(tmp_path / "checkpoints") is None
+
+
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = iter([float("nan"), 3.0, 4.0, 5.0])
+    monkeypatch.setattr("slimbert.jobs.pretrain.validate", lambda *args, **kwargs: {"val_loss": next(told)})
+    pretrain(recipe(steps=6, checkpoint_every=100, evaluate_every=2), data=data, out=tmp_path, **HERE)
+    best = checkpoints.best(tmp_path / "checkpoints")
+    assert best is not None
+    assert best.step == 4
+
+
+def test_resuming_leaves_what_is_not_a_run_alone(data: Path, tmp_path: Path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="not a run: it holds neither"):
+        pretrain(recipe(steps=2), data=data, out=tmp_path, resume=True, **HERE)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_a_signal_after_the_last_update_is_heeded(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def scored(*args: object, **kwargs: object) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"val_loss": 1.0}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slimbert.jobs.pretrain.validate", scored)
+        with pytest.raises(Interrupted, match="SIGTERM: at step 3"):
+            pretrain(recipe(steps=3, evaluate_every=100), data=data, out=tmp_path, **HERE)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert pretrain(recipe(steps=3, evaluate_every=100), data=data, out=tmp_path, resume=True, **HERE).steps == 3
+
+
+def test_another_tokenizer_beside_the_data_is_told(data: Path, tmp_path: Path):
+    shutil.copytree(data, tmp_path / "data")
+    texts = ["some other words than those", "other words"]
+    TextTokenizer.train(texts * 3, 60).save(tmp_path / "data" / "tokenizer")
+    with pytest.raises(InputError, match="not the tokenizer that made these tokens"):
+        pretrain(recipe(steps=2), data=tmp_path / "data", out=tmp_path / "run", **HERE)
 
 
 def test_a_full_disk_stops_and_the_run_goes_on_later(
@@ -434,18 +456,6 @@ def test_settings_that_the_source_decides(data: Path, whole: Path, tmp_path: Pat
 
 
 # compiled
-
-
-def counted(monkeypatch: pytest.MonkeyPatch, backend: str) -> Any:
-    """torch.compile with `backend`, and dynamo's counters from zero."""
-    import torch._dynamo
-    from torch._dynamo.utils import counters
-
-    torch._dynamo.reset()
-    counters.clear()
-    real = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: real(self, backend=backend, **options))
-    return counters
 
 
 def test_a_compiled_run_is_one_graph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):

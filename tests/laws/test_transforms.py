@@ -7,14 +7,15 @@ import torch
 from torch.testing import assert_close
 
 from slimbert.model import extract, headless, skeleton
-from slimbert.model.heads import MaskedLmConfig, SequenceConfig
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import Model, fill
 from slimbert.model.transform import put_tokens_back, with_tokens
 from slimbert.subnet import Subnet
 from toys import Batch, model_of, toy_encoder
 
 HEADS = pytest.mark.parametrize(
-    "head", [None, MaskedLmConfig(), MaskedLmConfig(tied=False), SequenceConfig(labels=("a", "b"))]
+    "head",
+    [None, MaskedLmConfig(), MaskedLmConfig(tied=False), ReplacedTokenConfig(), SequenceConfig(labels=("a", "b"))],
 )
 IDS = torch.tensor([5, 2, 39, 17, 8])
 TRANSFORMS = {

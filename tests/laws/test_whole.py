@@ -15,11 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from slimbert.errors import InputError
 from slimbert.model import extract, load_model, save_model
 from slimbert.model.encoder import EncoderConfig
-from slimbert.model.heads import MaskedLmConfig, SequenceConfig
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import Model
 from slimbert.parts.attention import AttentionConfig
-from slimbert.parts.mlp import MlpConfig
+from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
+from slimbert.parts.norm import RmsNormConfig
 from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import State, pick
@@ -74,9 +75,9 @@ def test_wanted_rows_spare_the_end_of_the_last_layer_exactly(batch: Batch, packe
     wanted = model.encoder(batch.ids, mask=batch.mask, segments=segments, select=batch.select).state
     assert_close(wanted.x, pick(everywhere, batch.select), **CLOSE)
     assert wanted.index is batch.select
-    traced = model.encoder(batch.ids, mask=batch.mask, segments=segments, select=batch.select, trace=True)
+    traced = model.encoder(batch.ids, mask=batch.mask, segments=segments, select=batch.select, trace="states")
     assert_close(traced.state.x, wanted.x, **CLOSE)
-    assert traced.trace[-1].shape[1] == 12
+    assert traced.trace[-1].x.shape[1] == 12
 
 
 def test_context_first_narrowing_is_picking_too(batch: Batch):
@@ -146,7 +147,8 @@ def test_what_cannot_be_kept_is_said(model: Model, subnet: Subnet, message: str)
 
 
 @pytest.mark.parametrize(
-    "head", [None, MaskedLmConfig(), MaskedLmConfig(tied=False), SequenceConfig(labels=("a", "b"))]
+    "head",
+    [None, MaskedLmConfig(), MaskedLmConfig(tied=False), ReplacedTokenConfig(), SequenceConfig(labels=("a", "b"))],
 )
 def test_a_cut_model_is_rebuilt_by_its_own_folder(head: Any, batch: Batch, tmp_path: Any):
     """Law 2: strict loading, equal output, difference 0."""
@@ -159,7 +161,8 @@ def test_a_cut_model_is_rebuilt_by_its_own_folder(head: Any, batch: Batch, tmp_p
         again = load_model(save_model(model, tmp_path / str(id(model))))
         assert again.config == model.config
         assert not again.training
-        kwargs = {"mask": batch.mask, "select": batch.select}
+        first = isinstance(head, SequenceConfig)  # it reads row 0 and no other
+        kwargs = {"mask": batch.mask, "select": torch.zeros_like(batch.select) if first else batch.select}
         assert_close(again(batch.ids, **kwargs), model(batch.ids, **kwargs), rtol=0, atol=0)
 
 
@@ -178,10 +181,31 @@ def test_checkpointed_layers_give_the_plain_gradients(model: Model, batch: Batch
     assert_close(again, plain, rtol=0, atol=0)
 
 
-def test_trace_holds_every_step(model: Model, batch: Batch):
-    encoded = model.encoder(batch.ids, mask=batch.mask, select=batch.select, trace=True)
-    assert [t.shape[1] for t in encoded.trace] == [12, 12, 4, 4, 4]
-    assert_close(model.encoder.norm(encoded.trace[-1]), encoded.state.x, rtol=0, atol=0)
+def test_trace_holds_every_layer(model: Model, batch: Batch):
+    """A narrowing is no trace point: it belongs to the layer after it."""
+    encoded = model.encoder(batch.ids, mask=batch.mask, select=batch.select, trace="states")
+    assert [state.x.shape[1] for state in encoded.trace] == [12, 12, 4, 4]
+    assert len(encoded.trace) == model.config.encoder.points()
+    assert_close(model.encoder.norm(encoded.trace[-1].x), encoded.state.x, rtol=0, atol=0)
+
+
+def test_rows_of_the_trace_are_those_of_shorter_encoders(model: Model, batch: Batch):
+    """What a head reads at a trace point is what an encoder that ends there gives, its final norm included."""
+    rows = model.encoder(batch.ids, mask=batch.mask, select=batch.select, trace="rows").trace
+    assert all(state.x.shape[1] == 4 for state in rows)
+    everywhere = model.encoder(batch.ids, mask=batch.mask, select=batch.select, trace="states").trace
+    for row, state in zip(rows, everywhere, strict=True):
+        x = state.x if state.index is not None else pick(state.x, batch.select)
+        assert_close(row.x, model.encoder.norm(x), **CLOSE)
+
+
+def test_context_first_traces_every_mixer_after_the_narrowing(batch: Batch):
+    attention, mlp = AttentionConfig(heads=4, head_dim=8), MlpConfig(hidden=48)
+    steps = (LayerConfig(mix=(attention, mlp)), NarrowConfig(memory=False), LayerConfig(mix=(mlp, mlp)))
+    model = model_of(encoder_of(*steps))
+    trace = model.encoder(batch.ids, mask=batch.mask, select=batch.select, trace="rows").trace
+    assert len(trace) == model.config.encoder.points() == 3
+    assert_close(trace[-1].x, model(batch.ids, mask=batch.mask, select=batch.select), rtol=0, atol=0)
 
 
 def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: Batch):
@@ -204,11 +228,12 @@ def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: B
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when Inductor is imported
 def test_generated_code_computes_the_same(batch: Batch):
-    """Inductor, on the smallest encoder that has rotary, ALiBi, groups and a narrowing."""
+    """Inductor, on the smallest encoder that has rotary, ALiBi, groups, both feed-forward networks and a narrowing."""
     torch.compiler.reset()
     rotary = AttentionConfig(heads=2, head_dim=8, position=RotaryConfig())
     alibi = AttentionConfig(heads=2, head_dim=8, position=AlibiConfig())
-    layer = LayerConfig(mix=(alibi, MlpConfig(hidden=32, groups=2)), wiring="pre")
+    mixed = (alibi, MlpConfig(hidden=32, groups=2, mixer=True), GluConfig(hidden=32))
+    layer = LayerConfig(mix=mixed, wiring="pre", norm=RmsNormConfig())
     model = model_of(encoder_of(rotary, NarrowConfig(), layer))
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
     with torch.no_grad():

@@ -34,7 +34,7 @@ def test_saved_and_loaded_is_the_same_model(model: Model, tmp_path: Path):
     assert_close(dict(again.state_dict()), dict(model.state_dict()), rtol=0, atol=0)
     assert_close(again(batch.ids, mask=batch.mask), model(batch.ids, mask=batch.mask), rtol=0, atol=0)
     assert read_description(folder)["note"] == "mine"
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "hashes.json", "model.safetensors"]
 
 
 def test_saving_again_replaces(model: Model, tmp_path: Path):
@@ -44,7 +44,7 @@ def test_saving_again_replaces(model: Model, tmp_path: Path):
     save_model(again, tmp_path)
     with torch.no_grad():
         assert (load_model(tmp_path).head.bias != model.head.bias).all()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "hashes.json", "model.safetensors"]
 
 
 def test_config_names_what_transformers_expects(model: Model, tmp_path: Path):
@@ -78,6 +78,19 @@ def test_a_flipped_bit_is_found(model: Model, tmp_path: Path, where: str):
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"model\.safetensors"):
         load_model(tmp_path)
+
+
+def test_a_flipped_bit_in_the_config_is_found(model: Model, tmp_path: Path):
+    """Also one that leaves valid JSON of a valid model: here another epsilon."""
+    file = save_model(model, tmp_path) / "config.json"
+    text = file.read_text()
+    changed = text.replace("1e-12", "1e-10", 1) if "1e-12" in text else text.replace("0.02", "0.03", 1)
+    assert changed != text
+    file.write_text(changed)
+    with pytest.raises(InputError, match=r"config\.json.*not those that were written.*hashes\.json"):
+        load_model(tmp_path)
+    (tmp_path / "hashes.json").unlink()
+    assert load_model(tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])

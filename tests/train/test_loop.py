@@ -41,9 +41,9 @@ def batches(start: int = 0, *, rows: int = ROWS) -> Iterator[Batch]:
         n += 1
 
 
-def setup(**options: object) -> tuple[MaskedLm, torch.optim.AdamW]:
+def setup(*, layer_decay: float = 1.0, **options: object) -> tuple[MaskedLm, torch.optim.AdamW]:
     objective = MaskedLm(model(**options))
-    return objective, adamw(objective, OptimConfig(lr=1e-2))
+    return objective, adamw(objective, OptimConfig(lr=1e-2, layer_decay=layer_decay))
 
 
 def steps(objective: MaskedLm, optimizer: torch.optim.AdamW, count: int, *, start: int = 0) -> list[Step]:
@@ -90,16 +90,16 @@ def test_an_update_that_misses_micro_batches_is_not_made():
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_going_on_from_a_snapshot_is_bit_identical(dropout: float):
+@pytest.mark.parametrize(("dropout", "layer_decay"), [(0.0, 1.0), (0.1, 1.0), (0.0, 0.8)])
+def test_going_on_from_a_snapshot_is_bit_identical(dropout: float, layer_decay: float):
     torch.manual_seed(1)
-    objective, optimizer = setup(dropout=dropout)
+    objective, optimizer = setup(dropout=dropout, layer_decay=layer_decay)
     first = steps(objective, optimizer, 3)
     kept = {name: value.clone() for name, value in snapshot(objective, optimizer).items()}
     expected = steps(objective, optimizer, 6, start=3)
     after = snapshot(objective, optimizer)
     torch.manual_seed(99)
-    objective, optimizer = setup(dropout=dropout, seed=5)
+    objective, optimizer = setup(dropout=dropout, seed=5, layer_decay=layer_decay)
     restore(objective, optimizer, kept)
     again = steps(objective, optimizer, 6, start=3)
     assert [(s.n, s.loss, s.norm) for s in again] == [(s.n, s.loss, s.norm) for s in expected]
@@ -121,7 +121,7 @@ def test_what_is_not_finite_stops_before_the_weights_are_touched(poison: str):
     objective = Poisoned(MaskedLm(model()))
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     optimizer = adamw(objective, OptimConfig())
-    with pytest.raises(RunError, match=f"step 1: the {poison}.* is (inf|nan); the last checkpoint stands"):
+    with pytest.raises(RunError, match=f"step 1: the {poison}.* is (inf|nan)$"):
         list(train(objective, batches(), optimizer, clip=None, accelerator=engine(device="cpu")))
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
 

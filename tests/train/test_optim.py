@@ -1,6 +1,8 @@
-"""Learning-rate courses and what AdamW decays."""
+"""Learning-rate courses, what AdamW decays, and rates that fall with the depth."""
 
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from slimbert.errors import InputError
+from slimbert.model import Model, ModelConfig, fresh
+from slimbert.model.heads import MaskedLmConfig
+from slimbert.model.presets import from_pattern
+from slimbert.parts.norm import LayerNormConfig
+from slimbert.train.engine import engine
+from slimbert.train.loop import train
+from slimbert.train.objectives import MaskedLm
 from slimbert.train.optim import OptimConfig, adamw, rate
 
 COURSES = ("linear", "cosine", "trapezoidal", "constant")
@@ -29,9 +38,24 @@ def test_course_in_closed_form(course: str, expected: dict[float, float]):
         assert rate(config, share) == pytest.approx(2.0 * height, abs=1e-12), share
 
 
-@given(course=st.sampled_from(COURSES), warmup=st.floats(0, 1), cooldown=st.floats(0, 1), share=st.floats(-0.5, 1.5))
-def test_rate_stays_between_zero_and_its_peak(course: str, warmup: float, cooldown: float, share: float):
-    config = OptimConfig(lr=0.1, course=course, warmup=warmup, cooldown=cooldown)
+def test_a_rise_by_the_square_root():
+    """A quarter of the way half the rate is reached; from its peak on nothing differs."""
+    linear = OptimConfig(lr=2.0, course="linear", warmup=0.2)
+    config = dataclasses.replace(linear, rise="square_root")
+    for share, height in {0.0: 0.0, 0.05: 0.5, 0.1125: 0.75, 0.2: 1.0}.items():
+        assert rate(config, share) == pytest.approx(2.0 * height, abs=1e-12), share
+    assert all(rate(config, share) == rate(linear, share) for share in (0.2, 0.3, 0.6, 1.0))
+
+
+@given(
+    course=st.sampled_from(COURSES),
+    rise=st.sampled_from(("linear", "square_root")),
+    warmup=st.floats(0, 1),
+    cooldown=st.floats(0, 1),
+    share=st.floats(-0.5, 1.5),
+)
+def test_rate_stays_between_zero_and_its_peak(course: str, rise: str, warmup: float, cooldown: float, share: float):
+    config = OptimConfig(lr=0.1, course=course, rise=rise, warmup=warmup, cooldown=cooldown)
     assert 0 <= rate(config, share) <= 0.1
 
 
@@ -44,9 +68,16 @@ def test_rate_stays_between_zero_and_its_peak(course: str, warmup: float, cooldo
         ({"warmup": 1.5}, "o.warmup"),
         ({"cooldown": -0.1}, "o.cooldown"),
         ({"clip": 0.0}, "o.clip"),
+        ({"betas": (0.9, 1.0)}, "o.betas"),
+        ({"betas": (2.0, 0.9)}, "o.betas"),
+        ({"eps": 0.0}, "o.eps"),
+        ({"weight_decay": -0.1}, "o.weight_decay"),
+        ({"layer_decay": 0.0}, "o.layer_decay"),
+        ({"layer_decay": 1.5}, "o.layer_decay"),
+        ({"layer_decay": math.nan}, "o.layer_decay"),
     ],
 )
-def test_wrong_numbers_are_named(change: dict[str, float], place: str):
+def test_wrong_numbers_are_named(change: dict[str, Any], place: str):
     with pytest.raises(InputError, match=f"^{place}: "):
         OptimConfig(**change).check("o")
 
@@ -69,3 +100,73 @@ def test_frozen_parameters_are_left_out():
     module.weight.requires_grad = False
     groups = adamw(module, OptimConfig()).param_groups
     assert [len(group["params"]) for group in groups] == [0, 1]
+
+
+def deep(layers: str = "12{sf}", *, final: bool = False) -> Model:
+    encoder = from_pattern(layers, dim=16, head_dim=8, hidden=32, vocab=30, max_len=8)
+    embedding = dataclasses.replace(encoder.embedding, width=8)
+    norm = LayerNormConfig() if final else None
+    encoder = dataclasses.replace(encoder, embedding=embedding, final_norm=norm)
+    return fresh(ModelConfig(encoder=encoder, head=MaskedLmConfig()), 0)
+
+
+def rates(module: nn.Module, decay: float) -> dict[str, float]:
+    """Name of a parameter -> what its group multiplies the rate with."""
+    factor = {p: g["factor"] for g in adamw(module, OptimConfig(layer_decay=decay)).param_groups for p in g["params"]}
+    return {name: factor[parameter] for name, parameter in module.named_parameters()}
+
+
+@pytest.mark.parametrize("pattern", ["12{sf}", "12{mf}", "2{sf}:10{sf}"])
+def test_rates_of_layers_are_the_official_ones(pattern: str):
+    """0.8^(N + 2 - depth) for N = 12: the head 1, the top layer 0.64, the lowest 0.8^13, the embedding 0.0440."""
+    found = rates(MaskedLm(deep(pattern)), 0.8)
+    steps = [i for i, layer in enumerate(deep(pattern).encoder.layers) if list(layer.parameters())]
+    assert len(steps) == 12
+    for name, factor in found.items():
+        if ".head." in name:
+            assert factor == 1.0
+        elif ".embedding." in name:
+            assert factor == pytest.approx(0.0440, abs=5e-5)
+        else:
+            layer = steps.index(int(name.split("layers.")[1].split(".")[0]))
+            assert factor == pytest.approx(0.8 ** (13 - layer))
+    assert {round(factor, 4) for name, factor in found.items() if f"layers.{steps[-1]}." in name} == {0.64}
+    assert any("embedding.project" in name for name in found)
+
+
+def test_a_final_norm_stands_between_the_last_layer_and_the_head():
+    found = rates(MaskedLm(deep("2{sf}", final=True)), 0.5)
+    assert {factor for name, factor in found.items() if "encoder.norm" in name} == {0.5}
+
+
+def test_one_rate_for_all_is_two_groups():
+    groups = adamw(MaskedLm(deep()), OptimConfig()).param_groups
+    assert [(group["factor"], group["weight_decay"]) for group in groups] == [(1.0, 0.01), (1.0, 0.0)]
+
+
+def test_what_two_encoders_share_counts_as_in_the_first():
+    shallow, other = deep("2{sf}"), deep("4{sf}")
+    other.encoder.embedding.token = shallow.encoder.embedding.token
+    both = nn.ModuleList([shallow, other])
+    assert rates(both, 0.5)["0.encoder.embedding.token.weight"] == 0.5**4
+    assert rates(both, 0.5)["1.encoder.embedding.position.weight"] == 0.5**6
+
+
+def test_an_update_moves_each_layer_by_its_rate():
+    """Adam's first update moves every weight that has a gradient by its rate (eps aside), whatever the gradient."""
+    objective = MaskedLm(deep("3{sf}"))
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    optimizer = adamw(objective, OptimConfig(lr=1e-3, layer_decay=0.5, weight_decay=0.0, eps=1e-12))
+    expected = rates(objective, 0.5)
+    random = torch.Generator().manual_seed(0)
+    batch = {
+        "input_ids": torch.randint(30, (4, 8), generator=random),
+        "positions": torch.arange(8).expand(4, -1),
+        "labels": torch.randint(30, (4, 8), generator=random),
+        "weights": torch.ones(4, 8),
+    }
+    made = list(train(objective, [batch], optimizer, lr=lambda _: 2e-3, accelerator=engine(device="cpu"), clip=None))
+    assert made[0].lr == 2e-3
+    for name, value in objective.named_parameters():
+        moved = (value.detach() - before[name]).abs().max()
+        assert float(moved) == pytest.approx(2e-3 * expected[name], rel=5e-3), name

@@ -1,13 +1,18 @@
 """Recipes: one budget, settings that replace it, and what every wrong one is told."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
 from slimbert.config import dump, load
+from slimbert.data.masking import Shown
 from slimbert.errors import InputError
-from slimbert.train.recipe import Recipe, load_recipe, read_recipe, seconds, with_settings
+from slimbert.train.recipe import Recipe, load_recipe, read_recipe, recipes, seconds, with_settings
 
 MODEL: dict[str, Any] = {"encoder": {"pattern": "1{sf}", "dim": 16}, "head": {"kind": "masked_lm"}}
 
@@ -18,6 +23,13 @@ def plain(**train: Any) -> dict[str, Any]:
 
 def budget(recipe: Recipe) -> dict[str, object]:
     return {name: getattr(recipe.train, name) for name in ("steps", "tokens", "time")}
+
+
+def test_optimiser_settings_are_reached_by_their_path():
+    recipe = load_recipe(with_settings(plain(steps=5), ("optim.layer_decay=0.8",)))
+    assert recipe.optim.layer_decay == 0.8
+    with pytest.raises(InputError, match=r"recipe\.optim\.layer_decay: 0\.0 is no factor"):
+        load_recipe(with_settings(plain(steps=5), ("optim.layer_decay=0",)))
 
 
 def test_load_of_dump_is_the_recipe():
@@ -94,11 +106,45 @@ def test_masking_rate_is_a_share(rate: float):
 
 
 @pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ({"kind": "replaced"}, r"objective\.kind: no objective is called 'replaced'; did you mean 'replaced_tokens'"),
+        ({"masked": 0.5}, r"objective: no kind in .*masked_lm, replaced_tokens"),
+        (5, r"objective: no kind in 5"),
+        ({"kind": "masked_lm", "masked": 0.5}, r"objective\.masked: no such field"),
+        ({"kind": "replaced_tokens", "generator": {"width": 0}}, r"objective\.generator\.width: 0\.0 is no width"),
+        ({"kind": "replaced_tokens", "generator": {"width": 1.5}}, r"objective\.generator\.width: 1\.5 is not in 0 to"),
+        ({"kind": "replaced_tokens", "generator": {"layers": 0}}, r"objective\.generator\.layers: 0 is not in"),
+        ({"kind": "replaced_tokens", "generator": {"narrow": -1}}, r"objective\.generator\.narrow: -1 is not in"),
+        ({"kind": "replaced_tokens", "generator": {"from": "x"}}, r"objective\.generator\.from: no such field"),
+        ({"kind": "replaced_tokens", "generator": 0.25}, r"objective\.generator: 0\.25 is not a mapping"),
+        ({"kind": "replaced_tokens", "share": "all"}, r"objective\.share: 'all' is not one of embeddings, none"),
+        ({"kind": "replaced_tokens", "masked": 2}, r"objective\.masked: 2\.0 is not in 0 to 1"),
+        ({"kind": "replaced_tokens", "rtd_weight": 0}, r"objective\.rtd_weight: 0\.0: the model would learn nothing"),
+        ({"kind": "replaced_tokens", "mlm_weight": -1}, r"objective\.mlm_weight: -1\.0 is not in 0 to"),
+    ],
+)
+def test_wrong_objectives_are_told_where(objective: object, message: str):
+    with pytest.raises(InputError, match=rf"recipe\.{message}") as told:
+        load_recipe({**plain(steps=5), "objective": objective})
+    assert "\n" not in str(told.value)
+
+
+def test_an_objective_is_written_whole_and_read_again():
+    recipe = load_recipe({**plain(steps=5), "objective": {"kind": "replaced_tokens", "generator": {"narrow": 2}}})
+    assert load(Recipe, dump(recipe)) == recipe
+    assert recipe.objective.shown == Shown(mask=0.85, random=0.0)
+    assert dump(load_recipe(plain(steps=5)))["objective"] == {"kind": "masked_lm"}
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"model:\n  a: [1\n", r"r\.yaml:\d+: not YAML"),
         (b"\xff\xfe\xfa", r"r\.yaml: not YAML"),
         (b"- 1\n", r"r\.yaml: not a mapping"),
+        (b"a: 2024-13-01\n", r"r\.yaml: not YAML"),
+        (b"[" * 5000, r"r\.yaml"),
         (b"", r"r\.yaml: not a mapping"),
     ],
 )
@@ -106,6 +152,22 @@ def test_broken_files_are_told_with_their_line(tmp_path: Path, content: bytes, m
     (tmp_path / "r.yaml").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_recipe(tmp_path / "r.yaml")
+
+
+@given_settings(max_examples=200, deadline=None)
+@given(place=st.integers(0, 10_000), noise=st.binary(min_size=1, max_size=12))
+def test_corrupted_files_are_recipes_or_one_line(place: int, noise: bytes):
+    """Bytes of a real recipe overwritten: it is read, or refused in one line."""
+    content = bytearray(recipes()[0].read_bytes())
+    place %= len(content)
+    content[place : place + len(noise)] = noise
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "r.yaml"
+        file.write_bytes(bytes(content))
+        try:
+            load_recipe(read_recipe(file))
+        except InputError as error:
+            assert "\n" not in str(error)
 
 
 def test_missing_file(tmp_path: Path):

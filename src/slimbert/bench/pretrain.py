@@ -6,7 +6,7 @@ apart. bfloat16 is used where the hardware multiplies it natively; elsewhere eve
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from statistics import median
 from typing import Any
@@ -24,7 +24,7 @@ from ..model.presets import from_pattern
 from ..train.engine import check_compile, choose_core, engine
 from ..train.environment import best_dtype, environment, gemm_tflops
 from ..train.loop import Start, train
-from ..train.objectives import MaskedLm
+from ..train.objectives import MaskedLm, Objective
 from ..train.optim import adamw, rate
 from ..train.recipe import Recipe, TrainConfig
 from .handwritten import HandwrittenBert
@@ -58,7 +58,7 @@ def pretrain_benchmark(
     tflops = gemm_tflops(precision)
     bench = _Arms(shape, precision, compiled)
     arms, first = bench.begun(("stock", "stock_tuned", "slimbert", "handwritten"), batch_size, tell)
-    long = _timed(arms["slimbert"]) > 2.0
+    long = timed(arms["slimbert"]) > 2.0
     few = 16 if long else batch_size
     pairs = {name: arms[name] for name in ("slimbert", "handwritten")}
     if long:
@@ -67,11 +67,11 @@ def pretrain_benchmark(
     ratios: list[float] = []
     while len(ratios) < PAIRS or (time.perf_counter() - begin < seconds * 0.9 and len(ratios) < 4 * PAIRS):
         order = ("slimbert", "handwritten") if len(ratios) % 2 else ("handwritten", "slimbert")
-        once = {name: _timed(pairs[name]) for name in order}
+        once = {name: timed(pairs[name]) for name in order}
         ratios.append(once["slimbert"] / once["handwritten"])
         if len(ratios) % 3 == 1:
             for name in arms:
-                spent[name].append(_timed(arms[name]))
+                spent[name].append(timed(arms[name]))
         tell(f"{len(ratios)} pairs, {len(spent['stock'])} rounds")
     speed = {name: batch_size * LENGTH / median(times) for name, times in spent.items()}
     return {
@@ -115,12 +115,12 @@ class _Arms:
         self, names: tuple[str, ...], rows: int, tell: Callable[[str], object]
     ) -> tuple[dict[str, Update], dict[str, float]]:
         """(the arms, the seconds of the first update of each) on fixed batches of `rows`."""
-        batches = [self.batch(seed, rows) for seed in range(4)]
+        batches = [random_batch(self.shape, seed, rows) for seed in range(4)]
         arms, first = {}, {}
         for name in names:
             tell(f"{name}: first update on {rows} rows")
             arms[name] = self.made(name, batches)
-            first[name] = _timed(arms[name])
+            first[name] = timed(arms[name])
         return arms, first
 
     def made(self, name: str, batches: list[dict[str, Tensor]]) -> Update:
@@ -133,20 +133,7 @@ class _Arms:
 
     def ours(self, batches: list[dict[str, Tensor]]) -> Update:
         """One update of the loop that `slimbert pretrain` iterates."""
-        settings = self.recipe.train
-        accelerator = engine(device="cpu", precision=settings.precision)
-        model = fresh(self.recipe.model, settings.seed)
-        choose_core(model, settings.core, device="cpu", length=LENGTH)
-        objective = MaskedLm(model)
-
-        def lr(now: Start) -> float:
-            return rate(self.recipe.optim, (now.step + 1) / 1_000_000)
-
-        loop: Iterator[Any] = train(
-            objective, cycle(batches), adamw(objective, self.recipe.optim), lr=lr, accelerator=accelerator,
-            clip=self.recipe.optim.clip, compiled=settings.compile,
-        )  # fmt: skip
-        return lambda: next(loop)
+        return our_update(MaskedLm(fresh(self.recipe.model, self.recipe.train.seed)), batches, self.recipe)
 
     def handwritten(self, batches: list[dict[str, Tensor]]) -> Update:
         shape = self.shape
@@ -166,17 +153,39 @@ class _Arms:
 
         return update
 
-    def batch(self, seed: int, rows: int) -> dict[str, Tensor]:
-        """Random tokens: the time of an update does not depend on which they are."""
-        random = torch.Generator().manual_seed(seed)
-        ids = torch.randint(self.shape.vocab // 10, self.shape.vocab, (rows, LENGTH), generator=random)
-        positions = torch.rand(rows, LENGTH, generator=random).topk(PREDICTED).indices.sort(dim=1).values
-        labels = ids.gather(1, positions)
-        masked = ids.scatter(1, positions, 103)
-        return {"input_ids": masked, "positions": positions, "labels": labels, "weights": torch.ones(labels.shape)}
+
+def our_update(
+    objective: Objective, batches: Sequence[dict[str, Tensor]], recipe: Recipe, *, device: str = "cpu"
+) -> Update:
+    """One update of the loop that `slimbert pretrain` iterates, on the next of `batches`, which are used in turn."""
+    settings = recipe.train
+    accelerator = engine(device=device, precision=settings.precision)
+    choose_core(objective, settings.core, device=device, length=LENGTH)
+    objective = objective.to(device)
+    placed = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
+
+    def lr(now: Start) -> float:
+        return rate(recipe.optim, (now.step + 1) / 1_000_000)
+
+    loop: Iterator[Any] = train(
+        objective, cycle(placed), adamw(objective, recipe.optim), lr=lr, accelerator=accelerator,
+        clip=recipe.optim.clip, compiled=settings.compile,
+    )  # fmt: skip
+    return lambda: next(loop)
 
 
-def _timed(update: Update) -> float:
+def random_batch(shape: Shape, seed: int, rows: int) -> dict[str, Tensor]:
+    """Random tokens, masked: the time of an update does not depend on which they are."""
+    random = torch.Generator().manual_seed(seed)
+    ids = torch.randint(shape.vocab // 10, shape.vocab, (rows, LENGTH), generator=random)
+    positions = torch.rand(rows, LENGTH, generator=random).topk(PREDICTED).indices.sort(dim=1).values
+    labels = ids.gather(1, positions)
+    masked = ids.scatter(1, positions, 103)
+    return {"input_ids": masked, "positions": positions, "labels": labels, "weights": torch.ones(labels.shape)}
+
+
+def timed(update: Update) -> float:
+    """Seconds of one update."""
     begin = time.perf_counter()
     update()
     return time.perf_counter() - begin

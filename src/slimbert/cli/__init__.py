@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import data, deploy, inspect, output, search, train
+from . import data, deploy, depth, inspect, output, search, ticket, train
 
 __all__ = ["app", "main"]
 
@@ -54,7 +54,7 @@ def build(*, options: bool) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     made.callback(invoke_without_command=True, add_help_option=options)(_top)
-    for part in (train, deploy, search, inspect, data):
+    for part in (train, deploy, depth, search, inspect, data, ticket):
         made.registered_commands += part.app.registered_commands
         made.registered_groups += part.app.registered_groups
     return made
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return output.failure(error, debug=debug)
     if code == output.INTERRUPTED:  # typer's answer to Ctrl-C outside of a run
-        output.complain("interrupted", "nothing was checkpointed at this point")
+        output.complain("interrupted", output.UNFINISHED)
     return code if isinstance(code, int) else 0
 
 

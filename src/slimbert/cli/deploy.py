@@ -1,4 +1,4 @@
-"""Commands that use a model, or make and convert its folder: predict, embed, init, convert."""
+"""Commands that use a model, or make and convert its folder: predict, embed, init, convert, narrow."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,9 @@ def predict(
     texts: o.Texts = None,
     file: o.File = None,
     text_column: o.TextColumns = None,
+    depth: o.Depth = None,
+    max_depth: o.MaxDepth = None,
+    budget_macs: o.BudgetMacs = None,
     device: o.Device = None,
     threads: o.Threads = None,
     json: o.JsonLines = True,
@@ -27,9 +30,11 @@ def predict(
     takes two texts as one pair.
     """
     from ..jobs.answers import predictions
+    from ..jobs.depth import AskedDepth
 
+    deep = AskedDepth(depth, max_depth, budget_macs)
     with output.json_lines() as write:
-        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device):
+        for some in predictions(run, texts or (), file=file, text_columns=text_column, device=device, depth=deep):
             write(some)
 
 
@@ -90,16 +95,53 @@ def convert(
         o.Layout | None, typer.Option("--layout", help="With --to transformers: its class; by default one that fits.")
     ] = None,
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head out.")] = False,
+    padding: Annotated[
+        o.Padding, typer.Option("--padding", help="ConvBERT: read as nothing, or as in the published code.")
+    ] = o.Padding.masked,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
     """Read a model of transformers, or write one.
 
-    The layouts are BERT, RoBERTa, DistilBERT and ELECTRA; the tokenizer comes along.
+    The layouts are BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT, GroupBERT, NarrowBERT; the tokenizer comes along.
     """
     from ..jobs.models import convert as job
 
     with output.results(json) as show:
-        made = job(model, out=out, to=to.value, layout=layout and layout.value, encoder_only=encoder_only)
+        made = job(
+            model,
+            out=out,
+            to=to.value,
+            layout=layout and layout.value,
+            encoder_only=encoder_only,
+            padding="published" if padding is o.Padding.published else "masked",
+        )
         following = ("finetune", made.folder, "DATA.csv", "--out", "runs/b")
         show(made, *made.notes, tables.folder_made(made), *[output.following(following)] * (to is o.Target.slimbert))
+
+
+@app.command()
+def narrow(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run, a transformers folder, or a name on the Hugging Face Hub.")
+    ],
+    out: o.Out,
+    at: Annotated[
+        int | None, typer.Option("--at", min=0, metavar="K", help="Layers that still compute every row.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Narrow as early as no answer changes: in the last layer.")
+    ] = False,
+    threads: o.Threads = None,
+    json: o.Json = False,
+) -> None:
+    """Write a model that computes only the rows that matter.
+
+    After K layers, all others compute the wanted rows only, and read the rest as it was then. --exact changes no
+    answer; any earlier place is a warm start, to be trained on.
+    """
+    from ..jobs.models import narrow as job
+
+    with output.results(json) as show:
+        made = job(model, out=out, at=at, exact=exact)
+        show(made, *made.notes, tables.folder_made(made), output.following(("show", made.folder, "--keep", 1)))

@@ -1,5 +1,6 @@
 """Commands that look: show, list, doctor, bench."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,14 +26,31 @@ def show(
         typer.Option("--keep", min=1, metavar="K", help="Rows kept where the model narrows, and answered for."),
     ] = None,
     settings: o.Settings = None,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", metavar="DATA", help="Instead: how far each head looks, on this text.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option("--beside", metavar="RUN", help="With --heads: further encoders to draw.")
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Print a model part by part, with what each costs.
 
-    Parameters, multiply-adds, and bytes of activations.
+    Parameters, multiply-adds, and bytes of activations. With --heads, the mean distance of attention of each head
+    of a trained encoder, drawn as heads.png in its folder.
     """
     from ..jobs.overview import show as job
 
+    if beside and heads is None:
+        raise typer.BadParameter("--beside goes with --heads")
+    if heads is not None:
+        from ..jobs.distances import head_distances
+
+        with output.results(json) as result:
+            picture = Path(model) / "heads.png" if Path(model).is_dir() else None
+            found = head_distances([model, *(beside or ())], heads, picture=picture)
+            result(found, *tables.looked(found))
+        return
     with output.results(json) as result:
         made = job(model, length=length, batch=batch, keep=keep, settings=settings or ())
         result(made, *tables.shown(made))

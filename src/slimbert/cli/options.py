@@ -17,12 +17,23 @@ class Target(enum.StrEnum):
 
 
 class Layout(enum.StrEnum):
-    """The model classes of transformers whose folders are read and written."""
+    """The layouts that are read and written: transformers' own, GroupBERT's, and NarrowBERT's two."""
 
     bert = "bert"
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    groupbert = "groupbert"
+    narrow_bert = "narrow_bert"
+    narrowbert = "narrowbert"
+    convbert = "convbert"
+
+
+class Padding(enum.StrEnum):
+    """What a converted convolution reads where there is padding."""
+
+    masked = "masked"
+    published = "published"
 
 
 def use_threads(count: int | None) -> int | None:
@@ -87,12 +98,29 @@ TaskKind = Annotated[
     ),
 ]
 Baselines = Annotated[bool, typer.Option(help="Also score what needs no encoder.")]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option("--init-from", metavar="MODEL", help="Continue from this encoder instead of from nothing."),
+]
+Ticket = Annotated[
+    Path | None,
+    typer.Option("--ticket", metavar="RECIPE", help="First draw an early-bird ticket: recipes/earlybird.yaml."),
+]
 FewShot = Annotated[
     int | None, typer.Option("--few-shot", min=1, metavar="N", help="Train on N rows of each class only.")
 ]
 Seeds = Annotated[
     int | None, typer.Option("--seeds", min=2, metavar="N", help="Train N times and say how sure the score is.")
 ]
+Depth = Annotated[
+    str | None,
+    typer.Option("--depth", metavar="RULE", help="Of a run that can stop early: safe, full, kappa=0.5..."),
+]
+MaxDepth = Annotated[int | None, typer.Option("--max-depth", min=1, metavar="K", help="Units that may run at most.")]
+BudgetMacs = Annotated[
+    int | None, typer.Option("--budget-macs", min=1, metavar="N", help="Multiply-adds that a text may cost.")
+]
+DepthCurve = Annotated[bool, typer.Option("--depth-curve", help="Instead: score against cost at several depths.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; may be given many times."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+UNFINISHED = "the same command begins again, or goes on where its folder says so"
 CLICK_ERROR: Any = typer.BadParameter.__mro__[
     2
 ]  # its ClickException; newer versions of typer carry a click of their own
@@ -163,7 +164,7 @@ def failure(error: BaseException, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        complain("interrupted", "nothing was checkpointed at this point")
+        complain("interrupted", UNFINISHED)
         return INTERRUPTED
     if isinstance(error, SlimbertError):
         complain("interrupted" if isinstance(error, Interrupted) else "error", str(error))

@@ -1,10 +1,12 @@
 """What the result of each job looks like to a person: names and values, or a table that fits 80 columns."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..jobs.scores import ordered, shown_name
+from .depth import reached
 from .output import bytes_of, clock, count, following, pairs, share, table
 
 COSTS = ("parameters", "macs", "activation_bytes")
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from ..data.prepare import Report
     from ..jobs.compare import Compared
     from ..jobs.demo.run import Demo
+    from ..jobs.distances import Looked
     from ..jobs.evaluate import Evaluated
     from ..jobs.finetuned import Finetuned
     from ..jobs.models import Made
@@ -89,6 +92,7 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
         _scores(f"Score on {made.score['rows']:,} rows", {"all": made.score}, made.metric),
         *([table("", ["label", "rows", "found", "F1"], labels)] if labels else []),
         *[known] * bool(made.trained_on),
+        *([reached(made.reached)] if made.reached else []),
         pairs("", {"run": made.run, "data": made.data} | split),
     ]
 
@@ -134,26 +138,40 @@ def folder_made(made: "Made") -> "Group":
 def shown(made: "Shown") -> list["Group | str"]:
     """The parts of a model and their cost; equal neighbours share a line."""
     title = f"{made.model}: {made.layers} layers, width {made.dim}, {made.vocab:,} tokens"
-    columns = ["part", "parameters", "multiply-adds", "activations"]
-    rows = [[name, count(p), count(m), bytes_of(a)] for name, p, m, a in folded(made.parts)]
-    rows.append(["all", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
+    columns = ["part", "units", "parameters", "multiply-adds", "activations"]
+    rows = [[name, units, count(p), count(m), bytes_of(a)] for name, units, p, m, a in folded(made.parts)]
+    rows.append(["all", "", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
     kept = "" if made.keep is None else f", {made.keep} kept of each"
     note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations kept for training in float32"
     return [table(title, columns, rows), note]
 
 
-def folded(parts: Iterable["PartCost"]) -> list[tuple[str, int, int, int]]:
-    """(name, parameters, multiply-adds, bytes) of parts; consecutive layers of equal cost become one: `layers 0-11`."""
+def looked(made: "Looked") -> list["Group | str"]:
+    """How far heads look, a line per attention."""
+    groups: list[Group | str] = []
+    for one in made.encoders:
+        rows = [
+            [number, f"{sum(heads) / len(heads):.1f}", " ".join(f"{distance:.1f}" for distance in heads)]
+            for number, heads in enumerate(one.layers, 1)
+        ]
+        title = f"{one.run}: mean distance of attention in tokens ({one.texts:,} texts, {one.tokens:,} tokens)"
+        groups.append(table(title, ["attention", "mean", "each head"], rows))
+    return [*groups, *([f"drawn in {made.picture}"] if made.picture else [])]
+
+
+def folded(parts: Iterable["PartCost"]) -> list[tuple[str, str, int, int, int]]:
+    """(name, units, parameters, multiply-adds, bytes) of parts; consecutive equal layers are one: `layers 0-11`."""
     layers = [(place, list(group)) for place, group in groupby(parts, key=_layer)]
-    found: list[tuple[str, int, int, int]] = []
-    for _, same in groupby(layers, key=lambda layer: [(part.kind, part.parameters, part.macs) for part in layer[1]]):
+    found: list[tuple[str, str, int, int, int]] = []
+    for _, same in groupby(layers, key=lambda layer: [replace(part, name="", activation_bytes=0) for part in layer[1]]):
         run = list(same)
         (first, _), (last, _) = run[0], run[-1]
         number = first.partition(".")[2]
         where = f"layers {number}-{last.partition('.')[2]}" if len(run) > 1 else f"layer {number}"
         for column in zip(*(members for _, members in run), strict=True):
             name = f"{where} {column[0].kind}" if number else f"{first} ({column[0].kind})"
-            found.append((name, *(sum(getattr(part, field) for part in column) for field in COSTS)))
+            units = ", ".join(f"{size:,}" for size in column[0].units.values())  # heads, neurons
+            found.append((name, units, *(sum(getattr(part, field) for part in column) for field in COSTS)))
     return found
 
 

@@ -95,10 +95,8 @@ def pretrain(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, e.g. recipes/bert_tiny_mlm.yaml.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that `prepare` wrote.")],
     out: o.Out,
-    init_from: Annotated[
-        Path | None,
-        typer.Option("--init-from", metavar="MODEL", help="Continue from this encoder instead of from nothing."),
-    ] = None,
+    init_from: o.InitFrom = None,
+    ticket: o.Ticket = None,
     settings: o.Settings = None,
     budget: Annotated[
         str | None,
@@ -110,9 +108,10 @@ def pretrain(
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
-    """Pretrain a masked language model by a recipe.
+    """Pretrain an encoder by a recipe.
 
-    After any interruption, the same command with --resume goes on.
+    It says what is learnt from: hidden words, or replaced tokens. After any interruption, the same command with
+    --resume goes on.
     """
     from ..jobs.pretrain import pretrain as job
 
@@ -122,6 +121,7 @@ def pretrain(
             data=data,
             out=out,
             init_from=init_from,
+            ticket=ticket,
             settings=settings or (),
             budget=budget,
             resume=resume,
@@ -139,6 +139,7 @@ def finetune(
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
     task: o.TaskKind = None,
+    ticket: o.Ticket = None,
     settings: o.Settings = None,
     baselines: o.Baselines = True,
     few_shot: o.FewShot = None,
@@ -158,7 +159,7 @@ def finetune(
     from ..jobs.seeds import with_seeds
 
     job = partial(finetune, str(encoder), data, kind=task, few_shot=few_shot, resume=resume, device=device)
-    job = partial(job, text_columns=text_column, label_column=label_column, settings=settings or ())
+    job = partial(job, text_columns=text_column, label_column=label_column, settings=settings or (), ticket=ticket)
     with output.results(json) as show:
         if seeds is None:
             made = job(out=out, seed=seed, with_baselines=baselines)
@@ -175,6 +176,10 @@ def evaluate(
     split: o.Split = "test",
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
+    depth: o.Depth = None,
+    max_depth: o.MaxDepth = None,
+    budget_macs: o.BudgetMacs = None,
+    depth_curve: o.DepthCurve = False,
     device: o.Device = None,
     threads: o.Threads = None,
     json: o.Json = False,
@@ -183,10 +188,19 @@ def evaluate(
 
     Accuracy with its 95% interval, macro F1, and each label by itself.
     """
+    from ..jobs.depth import AskedDepth
     from ..jobs.evaluate import evaluate as job
 
     with output.results(json) as show:
-        made = job(run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
+        job = partial(job, run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
+        if depth_curve:
+            from ..jobs.depth.curve import curve_of
+            from .depth import curve
+
+            points = curve_of(*job.args, **job.keywords)
+            show(points, *curve(points))
+            return
+        made = job(depth=AskedDepth(depth, max_depth, budget_macs))
         show(made, *tables.evaluated(made))
 
 

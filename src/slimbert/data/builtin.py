@@ -7,13 +7,13 @@ validation and test is not in the corpus either, nor the rest of its modules, no
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InputError
-from .docstrings import Docstring, collect
+from .docstrings import Docstring
 from .duplicates import clusters
 from .tasks import Split, Task, fingerprint
 
@@ -55,20 +55,6 @@ class Builtin:
 
     corpus: list[str]
     task: Task
-
-
-def builtin(
-    *,
-    train: int = 300,
-    validation: int = 200,
-    test: int = 1000,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Builtin:
-    """Collect the docstrings of this environment and make the task. progress: bytes of source read, and all."""
-    found = collect(workers=workers, progress=progress)
-    return library_task(found, train=train, validation=validation, test=test, seed=seed)
 
 
 def mask(text: str) -> str:

@@ -1,12 +1,13 @@
 """Masked language modelling: which tokens are predicted, and what the model sees in their places.
 
-Of the predicted places 80% show [MASK], 10% a random piece, 10% the piece itself (Devlin et al. 2018, arXiv:1810.04805,
-section 3.1). Unlike there, every row predicts the same number of places P = max(1, round(rate * S)), so that all shapes
-are static; where a row has fewer tokens, the places left over have weight 0. Special pieces are never predicted.
+Of the predicted places most show [MASK], some a random piece, the others the piece itself: 80%, 10%, 10% where nothing
+else is said (Devlin et al. 2018, arXiv:1810.04805, section 3.1). Unlike there, every row predicts the same number of
+places P = max(1, round(rate * S)), so that all shapes are static; where a row has fewer tokens, the places left over
+have weight 0. No place is drawn twice, and special pieces are never predicted.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,14 @@ from torch import Tensor
 
 from .tokenizer import Special
 
-_SHOWN_AS_MASK, _SHOWN_AS_RANDOM = 0.8, 0.1
 _PASSES = 4  # over the words of a row; each takes all that still fit in front of the first that does not
+
+
+class Shown(NamedTuple):
+    """Shares of the predicted places that show [MASK], or a random piece; the others show the piece itself."""
+
+    mask: float = 0.8
+    random: float = 0.1
 
 
 class Pieces(Protocol):
@@ -39,10 +46,10 @@ class Masking:
     the next ones fits is the last one cut, so P stays exact.
     """
 
-    def __init__(self, rate: float, tokenizer: Pieces, *, whole_word: bool = False):
+    def __init__(self, rate: float, tokenizer: Pieces, *, whole_word: bool = False, shown: Shown = Shown()):
         if not 0 < rate < 1:
             raise ValueError(f"the masking rate must lie between 0 and 1, got {rate}")
-        self.rate, self.whole_word, self.mask_id = rate, whole_word, tokenizer.special.mask
+        self.rate, self.whole_word, self.shown, self.mask_id = rate, whole_word, shown, tokenizer.special.mask
         special = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
         special[torch.from_numpy(tokenizer.special_ids).long()] = True
         self.ordinary = ~special  # [V]
@@ -70,8 +77,8 @@ class Masking:
         real = ordinary.gather(1, positions)
         fate = torch.rand(labels.shape, generator=generator, device=device)
         random = torch.randint(len(self.drawn), labels.shape, generator=generator, device=device)
-        shown = torch.where(fate < _SHOWN_AS_MASK + _SHOWN_AS_RANDOM, self.drawn.to(device)[random], labels)
-        shown = shown.masked_fill(fate < _SHOWN_AS_MASK, self.mask_id)
+        shown = torch.where(fate < self.shown.mask + self.shown.random, self.drawn.to(device)[random], labels)
+        shown = shown.masked_fill(fate < self.shown.mask, self.mask_id)
         seen = rows.scatter(1, positions, torch.where(real, shown, labels))
         return {"input_ids": seen, "positions": positions, "labels": labels, "weights": real.float()}
 

@@ -265,6 +265,7 @@ class _Job:
             "dtype": dtype,
             "special": self.tokenizer.special._asdict(),
             "tokenizer_sha256": self.tokenizer.sha256,
+            "pieces_sha256": self.tokenizer.pieces_sha256,
             "splits": splits,
             "asked": self.asked,
             "sources": self.stamps,

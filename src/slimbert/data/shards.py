@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..atomic import check_file
 from ..errors import InputError
+from .tokenizer import TextTokenizer
 
 FORMAT, VERSION = "slimbert-shards", 1
 _AGAIN = "prepare the corpus again"
@@ -61,6 +62,13 @@ class Shards:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def tokenizer(self) -> TextTokenizer:
+        """The tokenizer that made the tokens. Raises InputError where another one has taken its place."""
+        found = TextTokenizer.load(self.tokenizer_folder)
+        if self.manifest.get("pieces_sha256", found.pieces_sha256) != found.pieces_sha256:
+            raise InputError(self.tokenizer_folder, "not the tokenizer that made these tokens", _AGAIN)
+        return found
 
     def rows(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """index: [n] row numbers -> [n, seq_len] ids."""

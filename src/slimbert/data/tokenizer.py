@@ -17,7 +17,7 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from ..atomic import write_atomically
+from ..atomic import check_hashed, write_hashed
 from ..errors import InputError
 from .vocabulary import PREFIX, count_words, wordpiece
 
@@ -62,6 +62,7 @@ class TextTokenizer:
         config = _json(path / "tokenizer_config.json") | {
             key: value for key, value in _json(path / "special_tokens_map.json").items() if key.endswith("_token")
         }
+        check_hashed(path, ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))
         try:
             if (path / "tokenizer.json").is_file():
                 return cls(Tokenizer.from_file(str(path / "tokenizer.json")), config, path)
@@ -118,8 +119,7 @@ class TextTokenizer:
         }
         if self.kind == "WordPiece":
             texts["vocab.txt"] = "".join(piece + "\n" for piece in self.pieces)
-        for name, text in texts.items():
-            write_atomically(path / name, text.encode())
+        write_hashed(path, {name: text.encode() for name, text in texts.items()})
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
@@ -161,6 +161,11 @@ class TextTokenizer:
         """Of all that decides the ids: two tokenizers with equal hashes encode equally."""
         content = self.inner.to_str() + json.dumps(self.special)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @cached_property
+    def pieces_sha256(self) -> str:
+        """Of the pieces and their roles: tokenizers with equal hashes mean the same by an id."""
+        return hashlib.sha256(json.dumps([self.pieces, self.special]).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str], max_len: int) -> list[Ids]:
         """One array a text, special pieces included, cut to `max_len` pieces, never padded."""

@@ -12,7 +12,8 @@ from transformers import (
 )
 
 from .configuration import SlimbertConfig
-from .modeling import SlimbertForMaskedLM, SlimbertForSequenceClassification, SlimbertModel
+from .masked_lm import SlimbertForMaskedLM
+from .modeling import SlimbertForSequenceClassification, SlimbertModel
 from .token_tasks import SlimbertForQuestionAnswering, SlimbertForTokenClassification
 
 AutoConfig.register("slimbert", SlimbertConfig, exist_ok=True)

@@ -1,13 +1,14 @@
 """config.json of a model folder, as transformers sees it: an envelope around the core's ModelConfig."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
 
+from ..atomic import forget_hashes
 from ..config import load
 from ..model import ModelConfig
 from ..model.folder import describe
-from ..model.heads import SequenceConfig, TokenConfig
 
 
 class SlimbertConfig(PreTrainedConfig):
@@ -29,19 +30,26 @@ class SlimbertConfig(PreTrainedConfig):
         for name, value in describe(config).items():
             if name not in ("model_type", "dtype", "label2id", "id2label"):
                 setattr(self, name, value)
-        if isinstance(config.head, SequenceConfig | TokenConfig):
-            self.id2label = dict(enumerate(config.head.labels))
-            self.label2id = {label: i for i, label in enumerate(config.head.labels)}
+        labels = getattr(config.head, "labels", ())
+        if labels:
+            self.id2label = dict(enumerate(labels))
+            self.label2id = {label: i for i, label in enumerate(labels)}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, by their number."""
         return tuple(str(self.id2label[i]) for i in sorted(self.id2label))
 
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a hash that slimbert kept of config.json there no longer holds."""
+        if Path(save_directory).is_dir():
+            forget_hashes(Path(save_directory), ["config.json"])
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; labels that were renamed outside are renamed inside too."""
         out: dict[str, Any] = super().to_dict()
         head = (out.get("model") or {}).get("head") or {}
-        if head.get("kind") in ("sequence", "token") and len(head["labels"]) == len(self.labels):
+        if len(head.get("labels") or ()) == len(self.labels):
             head["labels"] = list(self.labels)
         return out

@@ -15,13 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
+from ..model.encoder import Trace
+from ..model.exits import DactConfig, ExitsConfig
 from ..model.folder import PROBLEMS
-from ..model.heads import Answer, MaskedLm, MaskedLmConfig, PoolerConfig, SequenceConfig
+from ..model.heads import Answer, MaskedLm, PoolerConfig, SequenceConfig
+from ..model.kept import traced
+from ..model.model import answer
 from ..parts.core import Core, Explicit, use_core
 from ..parts.initial import initialise
 from ..state import Encoded
@@ -115,9 +119,19 @@ class SlimbertPreTrainedModel(PreTrainedModel):
         return table
 
     def encode(
-        self, input_ids: Tensor, mask: Tensor | None, types: Tensor | None, trace: bool | None, maps: bool | None
+        self,
+        input_ids: Tensor,
+        mask: Tensor | None,
+        types: Tensor | None,
+        trace: bool | None,
+        maps: bool | None,
+        *,
+        select: Tensor | None = None,
     ) -> tuple[Encoded, dict[str, tuple[Tensor, ...]]]:
-        """(what the encoder gives, the fields hidden_states and attentions of an output, where asked)."""
+        """(what the encoder gives, the fields hidden_states and attentions of an output, where asked).
+
+        select: places [B, K] of the rows that are wanted; all are where hidden_states or attentions are asked for.
+        """
         trace = self.config.output_hidden_states if trace is None else trace
         maps = self.config.output_attentions if maps is None else maps
         embedded: list[Tensor] = []
@@ -127,13 +141,18 @@ class SlimbertPreTrainedModel(PreTrainedModel):
                 stack.callback(hook.remove)
             if maps:
                 stack.enter_context(_keeping_maps(self.encoder))
-            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, trace=bool(trace))
-        fields = {"hidden_states": (*embedded, *encoded.trace[:-1], encoded.state.x)} if trace else {}
+            wanted = None if trace or maps else select
+            kept: Trace | None = "states" if trace else getattr(self.head, "trace", None)
+            encoded = self.encoder(input_ids, mask=real_tokens(mask), types=types, select=wanted, trace=kept)
+        fields: dict[str, tuple[Tensor, ...]] = {}
+        if trace:
+            fields["hidden_states"] = (*embedded, *(state.x for state in encoded.trace[:-1]), encoded.state.x)
+            encoded = encoded._replace(trace=tuple(self.encoder.read(state) for state in encoded.trace))
         return encoded, fields | ({"attentions": encoded.state.maps} if maps else {})
 
     def answer(self, encoded: Encoded) -> Tensor:
         """What the head says of the states."""
-        return self.head(encoded.state, self.encoder.embedding.token.weight)
+        return answer(self.encoder, self.head, encoded)
 
     def packed(self, output: Any, return_dict: bool | None) -> Any:
         """The output, as a tuple where asked."""
@@ -164,31 +183,6 @@ class SlimbertModel(SlimbertPreTrainedModel):
         return self.packed(output, return_dict)
 
 
-class SlimbertForMaskedLM(SlimbertPreTrainedModel):
-    """AutoModelForMaskedLM: ids [B, S] -> logits [B, S, V]; labels [B, S], -100 where nothing is predicted."""
-
-    @classmethod
-    def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
-        head = config.core().head
-        return head if isinstance(head, MaskedLmConfig) else MaskedLmConfig()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        encoded, asked = self.encode(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
-        logits = self.answer(encoded)
-        loss = None if labels is None else loss_of(logits.flatten(0, 1), labels.flatten(), encoded)
-        output = MaskedLMOutput(loss=loss, logits=logits, **asked)
-        return self.packed(output, return_dict)
-
-
 class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     """AutoModelForSequenceClassification: ids [B, S] -> logits [B, C].
 
@@ -198,7 +192,8 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        if isinstance(head, SequenceConfig) and (len(config.labels) > 1) == (head.answer != "number"):
+        alike = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
+        if head is not None and alike and (len(config.labels) > 1) == (head.answer != "number"):
             return dataclasses.replace(head, labels=config.labels)
         named = {problem: answer for answer, problem in PROBLEMS.items()}
         answer: Any = named.get(str(config.problem_type), "class")
@@ -216,7 +211,9 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        encoded, asked = self.encode(input_ids, attention_mask, token_type_ids, output_hidden_states, output_attentions)
+        first = torch.zeros_like(input_ids[:, :1]) if self.head.pool == "cls" else None
+        asks = (output_hidden_states, output_attentions)
+        encoded, asked = self.encode(input_ids, attention_mask, token_type_ids, *asks, select=first)
         logits = self.answer(encoded)
         loss = None if labels is None else loss_of(logits, labels, encoded, self.config.core().head.answer)
         output = SequenceClassifierOutput(loss=loss, logits=logits, **asked)
@@ -234,8 +231,7 @@ def real_tokens(mask: Tensor | None) -> Tensor | None:
         raise InputError(
             "attention_mask", f"of shape {tuple(mask.shape)}", "give [batch, tokens], 1 where a token is real"
         )
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    looks = mask.device.type == "cpu" and not traced
+    looks = mask.device.type == "cpu" and not traced()
     return None if looks and bool(mask.all()) else mask.bool()
 
 

@@ -15,6 +15,7 @@ from ..data.readers import text_column_of
 from ..data.table import table
 from ..data.tasks import load_texts
 from ..errors import InputError
+from .depth import AskedDepth
 from .predict import Predictor, load
 
 Text = str | tuple[str, str]
@@ -35,13 +36,17 @@ def predictions(
     file: str | Path | None = None,
     text_columns: Sequence[str] | None = None,
     device: str | None = None,
+    depth: AskedDepth | str | None = None,
 ) -> Iterator[list[Any]]:
-    """The answers to texts, of a file, or (given neither) of standard input, portion by portion."""
+    """The answers to texts, of a file, or (given neither) of standard input, portion by portion.
+
+    depth: as in `load`; the answers of a run that can stop early say how deep they went.
+    """
     source = _checked(texts, file)
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, depth=depth)
     _ = predictor.kind  # a model that was not fine-tuned says so before any text is read
     for portion in _portions(predictor, texts, source, text_columns):
-        yield predictor.predict(portion)
+        yield predictor.predict(portion) if predictor.depth is None else predictor.predict_to_depth(portion)
 
 
 def vectors(

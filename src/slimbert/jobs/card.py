@@ -44,6 +44,11 @@ KINDS = {  # kind of task -> the Hub's tag, a sentence, the class of transformer
         "A masked language model, to be fine-tuned.",
         "AutoModelForMaskedLM",
     ),
+    "replaced_tokens": (
+        "feature-extraction",
+        "An encoder that tells replaced tokens from original ones, to be fine-tuned.",
+        "AutoModel",
+    ),
     "classification": ("text-classification", "A text classifier.", SEQUENCE),
     "pair": ("text-classification", "A classifier of pairs of texts.", SEQUENCE),
     "multilabel": ("text-classification", "It gives a text every label that fits.", SEQUENCE),
@@ -61,7 +66,8 @@ def write_card(folder: Path, result: Mapping[str, Any], *, recipe: Mapping[str, 
     `encoder` names what it came from, and `rows` says how many rows each part of the data has.
     """
     tuned = "labels" in result
-    tag, what, auto = KINDS[result["kind"] if tuned else "masked_lm"]
+    objective = (recipe.get("objective") or {}).get("kind", "masked_lm")
+    tag, what, auto = KINDS[result["kind"] if tuned else objective]
     table = (_finetuned if tuned else _pretrained)(result, recipe) | _shape(recipe)
     text = CARD.format(
         tag=tag,

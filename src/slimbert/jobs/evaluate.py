@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..data.tasks import Split, count_trained_on, load_split
 from ..errors import InputError
+from .depth import AskedDepth
 from .predict import Predictor, load
 
 
@@ -17,6 +18,15 @@ class Label(NamedTuple):
     rows: int
     recall: float | None
     f1: float
+
+
+class Reached(NamedTuple):
+    """How deep an evaluation went; `macs_share`: of the multiply-adds of the full depth, those that were executed."""
+
+    depth: str
+    guaranteed: bool
+    mean_depth: float
+    macs_share: float
 
 
 class Evaluated(NamedTuple):
@@ -33,6 +43,7 @@ class Evaluated(NamedTuple):
     labels: tuple[Label, ...]
     trained_on: int | None
     seconds: float
+    reached: Reached | None = None  # where the model can stop early
 
 
 def evaluate(
@@ -43,24 +54,30 @@ def evaluate(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     device: str | None = None,
+    depth: AskedDepth | str | None = None,
 ) -> Evaluated:
     """Score `run` on a labelled file, or on one split of a folder.
 
     The columns are those the run was trained with unless given. Raises InputError on a model without labels, a missing
-    file or column, or a label that the model does not know.
+    file or column, or a label that the model does not know. depth: as in `load`.
     """
-    predictor = load(run, device=device)
+    predictor = load(run, device=device, depth=depth)
     rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
     began = time.perf_counter()
     kind = predictor.kind
     features = kind.features(rows, labelled=False)
-    outputs = predictor.outputs(features)
+    ran = None if predictor.depth is None else predictor.ran(features, predictor.depth)
+    outputs = predictor.outputs(features) if ran is None else ran.outputs
     each = tuple(Label(**one) for one in kind.by_label(rows, features, outputs))
     scores = kind.score(rows, features, outputs)
     named = split if Path(data).is_dir() else None
     known = count_trained_on(rows.texts, run)
     spent = time.perf_counter() - began
-    return Evaluated(str(run), str(data), named, predictor.task.metric, scores, each, known, spent)
+    metric, reached = predictor.task.metric, None
+    if ran is not None and predictor.depth is not None:
+        share = ran.macs / ran.full_macs
+        reached = Reached(predictor.depth.said, predictor.depth.guaranteed, float(ran.depth.mean()), share)
+    return Evaluated(str(run), str(data), named, metric, scores, each, known, spent, reached)
 
 
 def labelled_rows(

@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from ..data.masking import Masking
 from ..data.sampler import Sampler
 from ..data.shards import Shards
-from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..train.objectives import Batch
 from ..train.recipe import Recipe
@@ -24,10 +23,15 @@ class Feed:
     """
 
     def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
-        tokenizer = TextTokenizer.load(shards.tokenizer_folder)
-        self.masking = Masking(recipe.masking.rate, tokenizer, whole_word=recipe.masking.whole_word)
+        tokenizer = shards.tokenizer()
+        rate, whole_word = recipe.masking.rate, recipe.masking.whole_word
+        self.masking = Masking(rate, tokenizer, whole_word=whole_word, shown=recipe.objective.shown)
         self.pad = tokenizer.special.pad
         self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
+        self.parts = recipe.train.accumulate * accelerator.num_processes  # of an update
+        if recipe.train.batch_size % self.parts:
+            problem = f"{recipe.train.batch_size} rows do not split into {self.parts} equal parts"
+            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
         self.rows = len(shards)
         self.notes: tuple[str, ...] = ()
         if recipe.train.compile and self.rows > 1 and (shards.rows([self.rows - 1]) == self.pad).any():
@@ -37,18 +41,16 @@ class Feed:
     def training(self, start: int) -> Iterator[Batch]:
         """Micro-batches from update `start` on, without end."""
         sampler = Sampler(self.rows, self.recipe.train.batch_size, seed=self.recipe.train.seed)
-        parts = self.recipe.train.accumulate * self.accelerator.num_processes
-        if self.recipe.train.batch_size % parts:
-            problem = f"{self.recipe.train.batch_size} rows do not split into {parts} equal parts"
-            raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
+        parts = self.parts
         step = start
         while True:
             batch = self.batch(self.shards, sampler.batch(step), seed=self.recipe.train.seed * 1_000_003 + step)
-            total = batch["weights"].sum().clamp(min=1) / parts
+            real = batch["mask"].sum() if "mask" in batch else torch.tensor(batch["input_ids"].numel())
+            totals = {"total": batch["weights"].sum().clamp(min=1) / parts, "real_total": real / parts}
             pieces = {name: value.chunk(parts) for name, value in batch.items()}
             for micro in range(self.recipe.train.accumulate):
                 place = micro * self.accelerator.num_processes + self.accelerator.process_index
-                yield self._placed({name: value[place] for name, value in pieces.items()} | {"total": total})
+                yield self._placed({name: value[place] for name, value in pieces.items()} | totals)
             step += 1
 
     def validation(self, shards: Shards) -> Iterator[Batch]:
@@ -59,9 +61,11 @@ class Feed:
             yield self._placed(self.batch(shards, index, seed=first))
 
     def batch(self, shards: Shards, index: Any, *, seed: int) -> dict[str, torch.Tensor]:
-        """The rows at `index`, masked by `seed`."""
-        rows = torch.from_numpy(shards.rows(index))
-        batch = self.masking(rows, generator=torch.Generator().manual_seed(seed))
+        """The rows at `index`, masked by `seed`, which also draws what the objective draws."""
+        rows, generator = torch.from_numpy(shards.rows(index)), torch.Generator().manual_seed(seed)
+        batch = self.masking(rows, generator=generator)
+        if self.recipe.objective.draws:
+            batch["draws"] = torch.rand(batch["labels"].shape, generator=generator)
         real = rows != self.pad
         if not bool(real.all()):
             batch["mask"] = real

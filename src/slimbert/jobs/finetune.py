@@ -7,7 +7,7 @@ most of the optimiser's work without changing the result.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,32 @@ import torch
 from ..config import dump, load, override
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted
+from ..errors import InputError, RunError
 from ..model import Model
 from ..model.folder import digest
 from ..model.transform import put_tokens_back, with_tokens
 from ..train import checkpoints
 from ..train.engine import choose_core, device_of, engine
+from ..train.halting import Halting, with_progress
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import Batch
 from ..train.optim import OptimConfig, adamw, rate
 from ..train.progress import Progress
-from ..train.run import RunFolder
+from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import missing
 from .beside import Known, Scores, beside
+from .depth import adaptive_head, without_windows
 from .few_shot import few
 from .finetuned import Finetuned, write_run
 from .heading import with_head
-from .labelled import Labelled, answered
+from .labelled import Labelled, outputs
 from .report import report
 from .settings import Settings, default_lr, every
 from .source import open_encoder
 from .tasks import Kind, about_length, kind_for, kind_of
+from .tickets.finetuning import with_ticket
+from .tickets.recipe import ticket_recipe
 
 
 def finetune(
@@ -50,6 +53,7 @@ def finetune(
     label_column: str | None = None,
     kind: str | None = None,
     settings: Sequence[str] = (),
+    ticket: str | Path | Mapping[str, Any] | None = None,
     resume: bool = False,
     seed: int | None = None,
     split_seed: int | None = None,
@@ -65,11 +69,14 @@ def finetune(
     `kind`: the kind of task, or a benchmark's name (data.tasks.KINDS, NAMED); None: guessed from the columns.
     `settings` are `name=value` changes of `Settings`; `explain`: say what was chosen and why, before the progress.
     `split_seed`: of the split of one file, if it is another than `seed`. `few_shot`: train on so many rows of each
-    class only. `known_baselines`: scores that are not computed again, by the SHA-256 of their data. Raises InputError
-    on what does not fit, RunError at a loss that is not finite, Interrupted after a signal with a checkpoint written.
+    class only. `ticket`: a recipe by which a ticket is drawn first, and trained instead. `known_baselines`: scores that
+    are not computed again, by the SHA-256 of their data. Raises InputError on what does not fit, RunError at a loss
+    that is not finite, Interrupted after a signal with a checkpoint written.
     """
+    early, settings = ticket_recipe(ticket, settings, out)
     chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
     chosen.check()
+    chosen = chosen if chosen.halting is None else without_windows(chosen)
     split = chosen.seed if split_seed is None else split_seed
     task = (
         data
@@ -79,17 +86,21 @@ def finetune(
     task = task if few_shot is None else few(task, few_shot, seed=chosen.seed)
     model, tokenizer, converted = open_encoder(encoder, prefer="pooler")
     chosen.check_widths(model.config.encoder.dim)
-    if Path(out).exists() and any(Path(out).iterdir()) and not resume:
-        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    check_free(out, resume=resume)
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
-        run = _Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
+        run = Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
         run.notes = (*converted, *task.notes, *(missing(task) if with_baselines else ()))
         run.few_shot, run.known = few_shot is not None, known_baselines
-        return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
+        if early is not None:
+            with_ticket(run, early, stop)
+        try:
+            return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
+        except RunError as error:
+            raise RunError(f"{error}; begin again with a lower rate (--set lr=...), in a new --out") from error
 
 
-class _Run:
+class Run:
     def __init__(
         self,
         model: Model,
@@ -109,28 +120,37 @@ class _Run:
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
-        self.whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
+        if settings.halting is not None:
+            head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting.method)
+        whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:
             raise InputError("finetune", f"{self.accelerator.num_processes} processes", "start it in one")
         self.rows = Labelled(task, self.kind, tokenizer)
-        small = with_tokens(self.whole, self.rows.used)
-        choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
         self.windows: Any = "mean" if self.kind.description.windows == "cut" else self.kind.description.windows
-        judge = self.kind.judge(task.train, settings)
-        self.objective = Supervised(small, judge, windows=self.windows, chunk=settings.chunk).to(
-            self.accelerator.device
-        )
         self.per_epoch = math.ceil(len(self.rows.features["train"]) / settings.batch_size)
         self.updates = max(settings.epochs * self.per_epoch, settings.min_updates)
         self.every = every(settings, updates=self.updates, validation=len(self.rows.features["validation"]))
         lr = settings.lr or default_lr(model.config.encoder.dim)
         self.optim = OptimConfig(
-            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, course="linear", warmup=settings.warmup
-        )
-        self.optimizer = adamw(self.objective, self.optim)
+            lr=lr, betas=(0.9, 0.999), weight_decay=settings.weight_decay, layer_decay=settings.layer_decay,
+            course="linear", warmup=settings.warmup,
+        )  # fmt: skip
+        self.begin = Start()  # where a new run starts
+        self.take(whole)
         self.best = (-math.inf, -math.inf)  # the metric on validation, minus the loss there
         self.stale = 0
+
+    def take(self, whole: Model) -> None:
+        """Train this model, of which the tokens that occur are enough."""
+        self.whole, settings = whole, self.settings
+        small = with_tokens(whole, self.rows.used)
+        choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
+        judge = self.kind.judge(self.task.train, settings)
+        halts, options = settings.halting, {"windows": self.windows, "chunk": settings.chunk}
+        objective = Supervised(small, judge, **options) if halts is None else Halting(small, judge, halts)
+        self.objective = objective.to(self.accelerator.device)
+        self.optimizer = adamw(self.objective, self.optim)
 
     def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
         if explain:
@@ -139,7 +159,7 @@ class _Run:
         self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
         self.folder.write_environment()
         self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
-        if start.step == 0:
+        if start.step == self.begin.step:
             torch.manual_seed(self.settings.seed)
         step = Step(start.step, math.nan, {}, start.tokens, start.seconds, 0.0, 0.0)
         over = self.stale >= self.settings.patience
@@ -149,43 +169,38 @@ class _Run:
                 due = step.n % self.every == 0 or step.n == self.updates
                 found = self._validate(step) if due else {}
                 progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
-                if stop:
-                    if not due:
-                        self._checkpoint(step, best=False)
-                    raise Interrupted(f"{stop.name}: stopped after step {step.n}; go on with --resume")
+                if stop and not due:
+                    self._checkpoint(step, best=False)
+                stop.heed(step.n)
                 if due and self.stale >= self.settings.patience:
                     break
-        return self._finish(step, encoder=encoder, with_baselines=with_baselines)
+        return self._finish(step, stop, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
+        size, seed = self.settings.batch_size, self.settings.seed
+        batches = self.rows.training(start.step, size, seed=seed, device=self.device)
         return train(
             self.objective,
-            self._batches(start.step),
+            batches if self.settings.halting is None else with_progress(batches, start.step, self.updates),
             self.optimizer,
-            lr=lambda now: None if now.step >= self.updates else rate(self.optim, (now.step + 0.5) / self.updates),
+            lr=self.rate,
             accelerator=self.accelerator,
             clip=self.optim.clip,
             start=start,
         )
 
-    def _batches(self, start: int) -> Iterator[Batch]:
-        """Batches of rows of similar length; which ones follows from the seed and the number of the update."""
-        step = start
-        while True:
-            epoch, place = divmod(step, self.per_epoch)
-            buckets = self.rows.buckets(self.settings.batch_size, seed=self.settings.seed, epoch=epoch)
-            for index in buckets[place:]:
-                yield self.rows.batch("train", index, self.device)
-                step += 1
+    def rate(self, now: Start) -> float | None:
+        """The learning rate of the update that starts now; None: all are made."""
+        return None if now.step >= self.updates else rate(self.optim, (now.step + 0.5) / self.updates)
 
     def _start(self, resume: bool) -> Start:
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
         if resume and found is None:
-            self._say("no whole checkpoint yet: starting at step 0")
+            self._say(f"no whole checkpoint yet: starting at step {self.begin.step}")
         if found is None:
             self.folder.cut(0)
-            return Start()
-        if found.state.get("identity") != self._identity():
+            return self.begin
+        if found.state.get("identity") != self.identity():
             raise InputError(
                 found.path, "made with another encoder, data or settings", "resume with those it began with"
             )
@@ -196,7 +211,8 @@ class _Run:
         checkpoints.drop_after(self.folder.checkpoints, found.step)
         return Start(found.step, found.state["tokens"], found.state["seconds"])
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """What must not change between a checkpoint and its continuation."""
         model, settings = dump(self.objective.model.config), dump(self.settings)
         about = {"settings": settings, "data": self.task.sha256, "model": model, "encoder": self.weights}
         return json.loads(json.dumps(about))
@@ -216,36 +232,23 @@ class _Run:
 
     def _checkpoint(self, step: Step, *, best: bool) -> None:
         state = {"tokens": step.tokens, "seconds": step.seconds, "score": list(self.best), "stale": self.stale}
-        state["identity"] = self._identity()
+        state["identity"] = self.identity()
         tensors = snapshot(self.objective, self.optimizer)
         self.folder.sync()
         checkpoints.save(self.folder.checkpoints, step.n, tensors=tensors, state=state, keep=1, best=best)
 
     def _outputs(self, split: str) -> tuple[list[Any], float]:
         """(what the model says of each unit of a split, the mean loss)."""
-        features = self.rows.features[split]
-        self.objective.eval()
-        out: list[Any] = [None] * len(features)
-        total = 0.0
-        for index, batch, answers in answered(
-            self.objective.model,
-            features,
-            pad_id=self.rows.pad,
-            device=self.device,
-            windows=self.windows,
-            autocast=self.accelerator.autocast(),
-        ):
-            total += float(self.objective.judge(answers, batch)) * len(index)
-            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
-                out[unit] = one
-        return out, total / len(features)
+        objective, features = self.objective.eval(), self.rows.features[split]
+        where: Any = {"pad_id": self.rows.pad, "device": self.device, "windows": self.windows}
+        return outputs(objective.model, features, objective.judge, **where, autocast=self.accelerator.autocast())
 
     def _settled(self, outputs: list[Any]) -> Kind:
         """The kind of task with what validation decides."""
         found = self.kind.settled(self.task.validation, self.rows.features["validation"], outputs)
         return kind_of(self.tokenizer, found, self.task.labels)
 
-    def _finish(self, step: Step, *, encoder: str, with_baselines: bool) -> Finetuned:
+    def _finish(self, step: Step, stop: Stop, *, encoder: str, with_baselines: bool) -> Finetuned:
         found = checkpoints.best(self.folder.checkpoints)
         if found is not None:
             restore(self.objective, self.optimizer, found.tensors)
@@ -255,7 +258,9 @@ class _Run:
             name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
             for name, one in outputs.items()
         }
+        stop.heed(step.n)
         others = self._beside() if with_baselines else {}
+        stop.heed(step.n)
         result = Finetuned(
             str(self.folder.path),
             self.task.kind,

@@ -1,5 +1,6 @@
 """The splits of a task as token rows, and which of the model's tokens occur in them at all."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,7 +13,7 @@ from ..data.sampler import length_buckets
 from ..data.tasks import Task
 from ..data.tokenizer import TextTokenizer
 from ..model import Model
-from ..train.supervised import Windows, answer
+from ..train.supervised import Judge, Windows, answer
 from .tasks import Kind
 from .tasks.features import Features
 
@@ -43,6 +44,15 @@ class Labelled:
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
         return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
+    def training(self, start: int, batch_size: int, *, seed: int, device: str) -> Iterator[dict[str, Tensor]]:
+        """Batches of train from update `start` on, without end: a function of the seed and the number of the update."""
+        step, per_epoch = start, math.ceil(len(self.features["train"]) / batch_size)
+        while True:
+            epoch, place = divmod(step, per_epoch)
+            for index in self.buckets(batch_size, seed=seed, epoch=epoch)[place:]:
+                yield self.batch("train", index, device)
+                step += 1
+
     def batch(self, split: str, index: Any, device: str) -> dict[str, Tensor]:
         """The units at `index` as one batch with their labels."""
         return self.features[split].batch(index, pad_id=self.pad, device=device)
@@ -66,3 +76,24 @@ def answered(
             index = order[first : first + batch_size]
             batch = features.batch(index, pad_id=pad_id, device=device)
             yield index, batch, answer(model, batch, windows=windows, chunk=2 * batch_size)
+
+
+def outputs(
+    model: Model,
+    features: Features,
+    judge: Judge,
+    *,
+    pad_id: int,
+    device: str,
+    windows: Windows,
+    autocast: AbstractContextManager[Any],
+) -> tuple[list[Any], float]:
+    """(what the model says of each unit, the mean loss)."""
+    out: list[Any] = [None] * len(features)
+    total = 0.0
+    found = answered(model, features, pad_id=pad_id, device=device, windows=windows, autocast=autocast)
+    for index, batch, answers in found:
+        total += float(judge(answers, batch)) * len(index)
+        for unit, one in zip(index, answers.cpu().numpy(), strict=True):
+            out[unit] = one
+    return out, total / len(features)

@@ -1,4 +1,5 @@
-"""Model folders: with fresh weights by a preset, a pattern or YAML; converted from and to transformers' layouts."""
+"""Model folders: with fresh weights by a preset, a pattern or YAML; converted from and to transformers' layouts; with
+a narrowing."""
 
 import difflib
 import re
@@ -10,15 +11,19 @@ from typing import Any, NamedTuple
 from ..config import dump, load, override
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
-from ..model import Model, ModelConfig, SpecialTokens, fresh, headless, save_model
+from ..model import EncoderConfig, Model, ModelConfig, Place, SpecialTokens, exact_place, fresh, headless, save_model
+from ..model import narrow as narrowed_model
 from ..model.folder import model_type, read_description
 from ..model.heads import MaskedLmConfig
+from ..model.model import usual_special
+from ..model.narrowing import is_exact
 from ..model.presets import PRESETS, is_pattern
+from ..parts.mixed import Padding
 from ..train.recipe import read_recipe
 from .source import open_model
 
 SUFFIXES = (".yaml", ".yml", ".json")  # of files that describe a model
-SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len")  # what a pattern takes before it is expanded
+SIZES = ("dim", "head_dim", "hidden", "vocab", "max_len", "wiring")  # what a pattern takes before it is expanded
 PATHS = {"dim": "encoder.dim", "vocab": "encoder.embedding.vocab", "max_len": "encoder.embedding.max_len"}
 
 
@@ -46,13 +51,16 @@ def init(
     """Write a folder with fresh weights of a preset, a pattern, or a YAML file of a model (or of a recipe).
 
     `settings` are `name=value`: paths in the ModelConfig (`encoder.dim`), for patterns also the names in SIZES. With a
-    `tokenizer`, its files are copied and its size and special ids are the model's. `out` must be new or empty.
+    `tokenizer`, its files are copied and its size and special ids are the model's; without one, 30,522 tokens are taken
+    for BERT's. `out` must be new or empty.
     """
     must_be_free(out)
     config = configure(name, settings)
     pieces = None if tokenizer is None else TextTokenizer.load(tokenizer)
     if pieces is not None:
         config = _fitted(config, pieces, explicit=any(re.search(r"(^|\.)vocab=", s) for s in settings))
+    elif config.special is None:
+        config = replace(config, special=usual_special(config.encoder.embedding.vocab))
     return _write(fresh(config, seed), out, pieces, ())
 
 
@@ -63,26 +71,44 @@ def convert(
     to: str = "slimbert",
     layout: str | None = None,
     encoder_only: bool = False,
+    padding: Padding = "masked",
 ) -> Made:
     """Read a model folder or Hub name and write it as ours, or `to` "transformers" in a layout (None: one that fits).
 
-    The tokenizer comes along, the head unless `encoder_only`. `out` must be new or empty.
+    The tokenizer comes along, the head unless `encoder_only`. `padding`: what the convolutions of a transformers
+    folder read there. `out` must be new or empty.
     """
     must_be_free(out)
-    model, folder, notes = open_model(name)
+    model, folder, notes = open_model(name, padding=padding)
     pieces = None if folder is None else TextTokenizer.load(folder)
     if encoder_only:
         model = headless(model)
     if to == "slimbert":
-        own = not encoder_only and Path(name).is_dir() and model_type(name) == "slimbert"
-        task = read_description(name).get("task") if own else None
-        return _write(model, out, pieces, notes, extra={"task": task} if task else {})
+        return _write(model, out, pieces, notes, extra={} if encoder_only else _task(name))
     from ..hf import convert as layouts  # only here: our own folders are written without it
 
     said = layouts.write(model, out, layout)
     if pieces is not None:
         pieces.save(out)
-    return _made(model, out, pieces, (*notes, f"written in the layout {said}"))
+    told = (*notes, f"written in the layout {said}{layouts.LAYOUTS[said].remark}", *layouts.caution(said, model.config))
+    return _made(model, out, pieces, tuple(dict.fromkeys(told)))
+
+
+def narrow(name: str | Path, *, out: str | Path, at: int | None = None, exact: bool = False) -> Made:
+    """Write a model in its narrow form. Head, tokenizer and labels come along. `out` must be new or empty.
+
+    `at`: layers that still compute all rows; the others compute those that are wanted. `exact`: instead, the earliest
+    place at which no answer changes.
+    """
+    if exact == (at is not None):
+        raise InputError("--at", "and --exact exclude each other" if exact else "is missing", "give --at K, or --exact")
+    must_be_free(out)
+    model, folder, notes = open_model(name)
+    pieces = None if folder is None else TextTokenizer.load(folder)
+    encoder = model.config.encoder
+    place = exact_place(encoder) if at is None else Place(at)
+    made = narrowed_model(model, place)
+    return _write(made, out, pieces, (*notes, _about(encoder, place)), extra=_task(name))
 
 
 def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
@@ -104,6 +130,7 @@ def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
         known = f"presets: {', '.join(PRESETS)}; a pattern: 12{{sf}}"
         problem = "no such preset, pattern or YAML file"
         raise InputError(text, problem, f"did you mean {near[0]}?" if near else known)
+    settings = [setting.removeprefix("model.") for setting in settings]  # as in a recipe and in config.json
     _refuse_short_names(settings)
     plain = override({"head": dump(MaskedLmConfig()), **data}, list(settings))
     config = load(ModelConfig, plain)
@@ -147,6 +174,21 @@ def _fitted(config: ModelConfig, tokenizer: TextTokenizer, *, explicit: bool) ->
     embedding = replace(config.encoder.embedding, vocab=asked if explicit else rows)
     special = SpecialTokens(**tokenizer.special._asdict())
     return replace(config, encoder=replace(config.encoder, embedding=embedding), special=special)
+
+
+def _task(name: str | Path) -> dict[str, Any]:
+    """What a folder of ours says of the task it was fine-tuned for, as it stands in config.json."""
+    own = (Path(name) / "config.json").is_file() and model_type(name) == "slimbert"
+    task = read_description(name).get("task") if own else None
+    return {"task": task} if task else {}
+
+
+def _about(encoder: EncoderConfig, place: Place) -> str:
+    """What a narrowing at `place` means for the answers."""
+    where = f"before layer {place.layer}" + (f", mixer {place.mixer}" if place.mixer else "")
+    if is_exact(encoder, place):
+        return f"narrows {where}: the answers are those of the whole model"
+    return f"narrows {where}: a warm start, other answers than the whole model's until it is trained on"
 
 
 def _write(

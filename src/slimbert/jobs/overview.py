@@ -104,7 +104,8 @@ def known() -> Known:
             value.numel() for value in skeleton(ModelConfig(encoder=encoder, head=MaskedLmConfig())).parameters()
         )
         heads = max((mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")), default=0)
-        presets.append(Preset(name, len(encoder.layers), encoder.dim, heads, size, (make.__doc__ or "").strip()))
+        layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
+        presets.append(Preset(name, layers, encoder.dim, heads, size, (make.__doc__ or "").strip()))
     kinds = {role: tuple(sorted(table)) for role, table in sorted(KINDS.items()) if role not in ("model", "encoder")}
     letters = {letter: getattr(make(Sizes()), "kind", "") for letter, make in LETTERS.items()}
     return Known(tuple(presets), kinds, letters, tuple(path.stem for path in recipes()))

@@ -12,17 +12,27 @@ from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
+from ..model.exits import DactConfig, ExitsConfig
 from ..model.folder import model_type, read_description
-from ..model.heads import EmbedConfig, MaskedLmConfig, SequenceConfig, SpanConfig, TokenConfig, pooled
-from ..state import State
+from ..model.heads import (
+    EmbedConfig,
+    MaskedLmConfig,
+    ReplacedTokenConfig,
+    SequenceConfig,
+    SpanConfig,
+    TokenConfig,
+    pooled,
+)
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
+from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
 from .labelled import answered
 from .source import open_encoder
 from .tasks import Description, Kind, kind_of
 from .tasks.features import Features, collate
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
+FINE_TUNED = SequenceConfig | TokenConfig | SpanConfig | DactConfig | ExitsConfig
 
 
 class Filled(NamedTuple):
@@ -36,6 +46,7 @@ class Predictor:
     """`predict` for what was fine-tuned, `fill` for a masked language model, `embed` for any encoder.
 
     `task` is what the run says of itself; without it (`described` False) the head decides: classes of single texts.
+    `depth`: how deep texts go, where the head can stop early; None: all layers.
     """
 
     def __init__(
@@ -52,6 +63,7 @@ class Predictor:
         task = task or Description()
         self.task = replace(task, max_len=min(task.max_len, model.config.encoder.embedding.max_len))
         self.batch_size = batch_size
+        self.depth: Depth | None = None
         choose_core(self.model, "auto", device=self.device, length=self.task.max_len)
 
     def predict(self, texts: Texts) -> list[Any]:
@@ -69,15 +81,37 @@ class Predictor:
         """What the model answers. Raises InputError where it was not fine-tuned."""
         head = self.model.config.head
         vectors = isinstance(head, EmbedConfig) and self.task.kind == "embedding"
-        if not vectors and not isinstance(head, SequenceConfig | TokenConfig | SpanConfig):
+        if not vectors and not isinstance(head, FINE_TUNED):
             said = getattr(head, "kind", "none")
             raise InputError(
                 "model", f"it was not fine-tuned (its head: {said})", "fine-tune it first: slimbert finetune"
             )
         return kind_of(self.tokenizer, self.task, getattr(head, "labels", self.task.names))
 
+    def predict_to_depth(self, texts: Texts) -> list[dict[str, Any]]:
+        """As `predict`, as mappings, with the `depth` that each text needed and whether that is `guaranteed` to be the
+        answer of the full depth."""
+        kind, depth = self.kind, self.depth
+        self._check(texts, len(self.task.text_columns))
+        assert depth is not None, "this predictor has no depth to choose"
+        features = kind.features(Split(texts, None), labelled=False)
+        ran = self.ran(features, depth)
+        reached = np.zeros(len(texts), dtype=np.int64)
+        np.maximum.at(reached, features.owner, ran.depth)  # of a text in several rows, the deepest
+        return [
+            {**answer._asdict(), "depth": int(units), "guaranteed": depth.guaranteed}
+            for answer, units in zip(kind.answers(texts, features, ran.outputs), reached, strict=True)
+        ]
+
+    def ran(self, features: Features, depth: Depth) -> Ran:
+        """What a model that can stop early says of each unit, and how deep it went."""
+        size = self.batch_size
+        return run_adaptively(self.model, features, depth, pad_id=self.pad_id, device=self.device, batch_size=size)
+
     def outputs(self, features: Features) -> list[Any]:
         """What the model says of each unit."""
+        if self.depth is not None:
+            return self.ran(features, self.depth).outputs
         out: list[Any] = [None] * len(features)
         windows: Any = "mean" if self.task.windows == "cut" else self.task.windows
         for index, _, answers in answered(
@@ -105,6 +139,8 @@ class Predictor:
         out = np.empty((len(ids), self.model.config.encoder.dim), dtype=np.float32)
         for index, batch in self.batches(ids, types):
             options = {name: batch[name] for name in ("mask", "types") if name in batch}
+            if pool == "cls":
+                options["select"] = torch.zeros_like(batch["input_ids"][:, :1])
             with torch.inference_mode():
                 state = self.model.encoder(batch["input_ids"], **options).state
                 vectors = pooled(state, pool)
@@ -113,8 +149,11 @@ class Predictor:
 
     def fill(self, text: str, *, top: int = 5) -> list[list[Filled]]:
         """The most probable tokens for every mask in `text`, one list per mask."""
-        if not isinstance(self.model.config.head, MaskedLmConfig):
-            raise InputError("model", "it has no masked-LM head", "use a pretrained run")
+        head = self.model.config.head
+        if not isinstance(head, MaskedLmConfig):
+            detects = isinstance(head, ReplacedTokenConfig)
+            remedy = "use the generator/ of its run" if detects else "use a pretrained run"
+            raise InputError("model", "it has no masked-LM head", remedy)
         mask = self.tokenizer.special.mask
         ids = self.tokenizer.encode([text], self.task.max_len)[0]
         places = np.flatnonzero(ids == mask)
@@ -127,8 +166,7 @@ class Predictor:
         with torch.inference_mode():
             rows = torch.from_numpy(ids).long()[None].to(self.device)
             select = torch.from_numpy(places)[None].to(self.device)
-            state: State = self.model.encoder(rows, select=select).state
-            best = torch.softmax(self.model.answer(state)[0], dim=-1).topk(top)
+            best = torch.softmax(self.model(rows, select=select)[0], dim=-1).topk(top)
         return [
             [Filled(self.tokenizer.decode([int(i)]), float(p)) for i, p in zip(tokens, scores, strict=True)]
             for tokens, scores in zip(best.indices, best.values, strict=True)
@@ -164,9 +202,21 @@ class Predictor:
                 raise InputError(f"texts[{i}]", f"{given} texts where the model reads {wanted}", "give pairs as (a, b)")
 
 
-def load(folder: str | Path, *, device: str | None = None) -> Predictor:
-    """The Predictor of a run, a model folder, a transformers folder or a Hub name."""
+def load(
+    folder: str | Path,
+    *,
+    device: str | None = None,
+    depth: AskedDepth | str | None = None,
+) -> Predictor:
+    """The Predictor of a run, a model folder, a transformers folder or a Hub name.
+
+    depth: of a run that can stop early, see jobs/depth/choose.py; by default its answers are those of all layers.
+    """
     model, tokenizer, _ = open_encoder(folder)
     own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
     said = read_description(folder).get("task") if own else None
-    return Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
+    made = Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
+    halts = isinstance(model.config.head, DactConfig | ExitsConfig)
+    if halts or depth not in (None, AskedDepth()):
+        made.depth = chosen_depth(model, made.kind, depth, run=folder)
+    return made

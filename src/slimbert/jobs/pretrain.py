@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,21 +12,24 @@ import torch
 from ..config import dump
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
-from ..errors import InputError, Interrupted
-from ..model import save_model
+from ..errors import InputError, Interrupted, RunError
+from ..model import Model
 from ..train import checkpoints
-from ..train.engine import check_compile, choose_core, device_of, engine, is_first_process
-from ..train.evaluate import masked_lm_loss
+from ..train.engine import anywhere, check_compile, choose_core, device_of, engine, is_first_process
+from ..train.evaluate import validate
 from ..train.loop import Start, Step, restore, snapshot, train
-from ..train.objectives import MaskedLm
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, read_recipe, seconds
-from ..train.run import RunFolder
+from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from .card import write_card
 from .feed import Feed
-from .resolve import Source, begun, open_source, resolve
+from .objective import leave, objective_of
+from .resolve import begun, resolve
+from .source import Source, open_source
+from .tickets.pretraining import with_ticket
+from .tickets.recipe import ticket_recipe
 
 FIRST_SHARE = 1e-3  # of a budget in time: what the rate of the first update is taken at
 
@@ -47,6 +51,7 @@ def pretrain(
     data: str | Path,
     out: str | Path,
     init_from: str | Path | None = None,
+    ticket: str | Path | Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
     budget: str | None = None,
     resume: bool = False,
@@ -54,26 +59,31 @@ def pretrain(
     device: str | None = None,
     quiet: bool = False,
 ) -> Pretrained:
-    """Train a masked language model on a folder that `prepare` wrote; the model stands in `out` at the end.
+    """Train a model by the recipe's objective on a folder that `prepare` wrote; it stands in `out` at the end.
 
-    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its
-    masked-LM head if it has one, stand instead of the recipe's. Raises InputError on what does not fit, RunError at a
-    loss that is not finite, Interrupted after a signal, with a checkpoint written.
+    `settings` are `dotted.name=value` changes of the recipe; `init_from` continues from an encoder: it, and its head if
+    the objective trains one of that kind, stand instead of the recipe's. `ticket`: a recipe by which a ticket is drawn
+    first, and trained instead. Raises InputError on what does not fit, RunError at a loss that is not finite,
+    Interrupted after a signal, with a checkpoint written.
     """
     plain = dict(recipe) if isinstance(recipe, Mapping) else read_recipe(recipe)
+    early, settings = ticket_recipe(ticket, settings, out)
     if seed is not None:
         settings = [*settings, f"train.seed={seed}"]
     shards = Shards.open(data, split="train")
     source = None if init_from is None else open_source(init_from)
     chosen = resolve(plain, shards, settings=settings, budget=budget, source=source)
     device_of(device)  # a wrong name leaves nothing behind
-    if is_first_process() and not resume and Path(out).exists() and any(Path(out).iterdir()):
-        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    if is_first_process():
+        check_free(out, resume=resume)
     with RunFolder(out) as folder, stop_on_signal() as stop:
-        return _Run(chosen, shards, folder, device=device, source=source, quiet=quiet).go(stop, resume=resume)
+        run = Run(chosen, shards, folder, device=device, source=source, quiet=quiet)
+        if early is not None:
+            with_ticket(run, early, stop)
+        return run.go(stop, resume=resume)
 
 
-class _Run:
+class Run:
     """One pretraining run: its parts are made once, then the loop is iterated."""
 
     def __init__(
@@ -88,14 +98,13 @@ class _Run:
     ) -> None:
         settings = recipe.train
         self.recipe, self.shards, self.folder, self.quiet = recipe, shards, folder, quiet
+        self.source, self.device = source, device_of(device)
         self.accelerator = engine(device=device, precision=settings.precision, accumulate=settings.accumulate)
         self.main = self.accelerator.is_main_process
         if settings.compile:
             check_compile(self.accelerator.device.type)
-        model = begun(recipe, source)
-        choose_core(model, settings.core, device=device_of(device), length=shards.seq_len)
-        self.objective = MaskedLm(model).to(self.accelerator.device)
-        self.optimizer = adamw(self.objective, recipe.optim)
+        self.take(begun(recipe, source))
+        self.begin, self.ticket = Start(), ""  # where a new run starts; the hash of its ticket
         self.feed = Feed(recipe, shards, self.accelerator)
         there = "validation" in shards.manifest["splits"]
         self.validation = Shards.open(shards.folder, split="validation") if there else None
@@ -107,38 +116,61 @@ class _Run:
         self.lowest: float | None = None
         self.saved = self.validated = -1  # the steps at which that was done last
 
+    def take(self, model: Model) -> None:
+        """Train this model."""
+        made = objective_of(self.recipe, model, continued=self.source is not None)
+        choose_core(made, self.recipe.train.core, device=self.device, length=self.shards.seq_len)
+        self.objective = made.to(self.accelerator.device)
+        self.optimizer = adamw(self.objective, self.recipe.optim)
+
     def go(self, stop: Stop, *, resume: bool) -> Pretrained:
         start = self._start(resume)
         for note in self.feed.notes:
             self._say(note)
         step = Step(start.step, self._losses(start.step), {}, start.tokens, start.seconds, 0.0, 0.0)
-        progress = Progress(self.steps, start=start.step, budget=self.limit, enabled=self.main and not self.quiet)
-        with progress:
+        left = None if self.limit is None else max(0.0, self.limit - start.seconds)
+        progress = Progress(self.steps, start=start.step, budget=left, enabled=self.main and not self.quiet)
+        with progress, self._told():
             for step in train(
                 self.objective,
                 self.feed.training(start.step),
                 self.optimizer,
-                lr=self._rate,
+                lr=self.rate,
                 accelerator=self.accelerator,
                 clip=self.recipe.optim.clip,
                 compiled=self.recipe.train.compile,
                 start=start,
             ):
                 self._after(step, start, progress)
-                if self._anywhere(bool(stop)):
-                    if self.saved != step.n:
-                        self._checkpoint(step)
-                    raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
-        return self._finish(step)
+                self._heed(stop, step)
+        return self._finish(step, stop)
+
+    def _heed(self, stop: Stop, step: Step) -> None:
+        """Where a signal came, checkpoint and leave."""
+        if anywhere(self.accelerator, bool(stop)):
+            if self.saved != step.n:
+                self._checkpoint(step)
+            raise Interrupted(f"{stop.name or 'stopped'}: at step {step.n}; go on with --resume")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A run that fails says where it stands."""
+        try:
+            yield
+        except RunError as error:
+            remedy = "start again with a lower optim.lr, in a new --out: nothing was checkpointed yet"
+            if self.saved >= 0:
+                remedy = f"the checkpoint of step {self.saved} stands: go on with --resume --set optim.lr=..."
+            raise RunError(f"{error}; {remedy}") from error
 
     def _start(self, resume: bool) -> Start:
         """Step 0 of a new run, or where the newest whole checkpoint stands."""
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
         if resume and found is None:
-            self._say("no whole checkpoint yet: starting at step 0")
-        start, seed, rank = Start(), self.recipe.train.seed, self.accelerator.process_index
+            self._say(f"no whole checkpoint yet: starting at step {self.begin.step}")
+        start, seed, rank = self.begin, self.recipe.train.seed, self.accelerator.process_index
         if found is not None:
-            if found.state.get("run") != json.loads(json.dumps(self._identity())):
+            if found.state.get("run") != json.loads(json.dumps(self.identity())):
                 raise InputError(found.path, "made by another recipe or other data", "resume with those it began with")
             restore(self.objective, self.optimizer, found.tensors)
             start = Start(found.step, found.state["tokens"], found.state["seconds"])
@@ -152,20 +184,23 @@ class _Run:
             self._write_head()
         return start
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What must not change between a checkpoint and its continuation; budget and optimiser's settings may."""
         recipe = dump(self.recipe)
         train = {name: recipe["train"][name] for name in ("batch_size", "accumulate", "seed")}
         data = {"sha256": self.shards.sha256, **recipe["data"]}
-        return {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        found = {"model": recipe["model"], "masking": recipe["masking"], "train": train, "data": data}
+        found |= {"ticket": self.ticket} if self.ticket else {}
+        plain = recipe["objective"] == {"kind": "masked_lm"}  # what checkpoints without this entry are of
+        return found if plain else found | {"objective": recipe["objective"]}
 
     def _write_head(self) -> None:
-        self.folder.write_recipe(dump(self.recipe))
         self.folder.write_environment()
+        self.folder.write_recipe(dump(self.recipe))
         self.folder.write_json("data.json", {"folder": self.shards.folder.name, "sha256": self.shards.sha256})
         TextTokenizer.load(self.shards.tokenizer_folder).save(self.folder.path)
 
-    def _rate(self, now: Start) -> float | None:
+    def rate(self, now: Start) -> float | None:
         """The learning rate of the update that starts now, at the middle of its share; None: the budget is spent."""
         if self.limit is None:
             assert self.steps is not None
@@ -178,21 +213,15 @@ class _Run:
             return None
         return rate(self.recipe.optim, max((elapsed - ahead) / (self.limit - ahead), FIRST_SHARE))
 
-    def _anywhere(self, here: bool) -> bool:
-        """Whether it is so in any process: all must stop at the same step."""
-        if self.accelerator.num_processes == 1:
-            return here
-        flag = torch.tensor([float(here)], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
-
     def _after(self, step: Step, start: Start, progress: Progress) -> None:
         if step.n == 1:
             self.ahead = step.seconds
         if self.main:
-            row = {"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds}
+            losses = {"loss": step.loss, **(step.parts if len(step.parts) > 1 else {})}
+            row = {"step": step.n, **losses, "tokens": step.tokens, "seconds": step.seconds}
             self.folder.append({**row, "lr": step.lr, "norm": step.norm})
             speed = (step.tokens - start.tokens) / max(step.seconds - start.seconds, 1e-9)
-            progress.update(step.n, loss=step.loss, tokens_per_second=speed)
+            progress.update(step.n, **losses, tokens_per_second=speed)
         settings = self.recipe.train
         better = step.n % settings.evaluate_every == 0 and self._validate(step)
         if better or step.n % settings.checkpoint_every == 0:
@@ -203,12 +232,12 @@ class _Run:
         if self.validation is None:
             return False
         batches = self.feed.validation(self.validation)
-        self.val_loss = masked_lm_loss(self.objective, batches, autocast=self.accelerator.autocast())
+        scores = validate(self.objective, batches, autocast=self.accelerator.autocast())
+        self.val_loss = scores["val_loss"]
         self.validated = step.n
         if self.main:
-            row = {"step": step.n, "val_loss": self.val_loss, "tokens": step.tokens, "seconds": step.seconds}
-            self.folder.append(row)
-        better = self.lowest is None or self.val_loss < self.lowest
+            self.folder.append({"step": step.n, **scores, "tokens": step.tokens, "seconds": step.seconds})
+        better = math.isfinite(self.val_loss) and (self.lowest is None or self.val_loss < self.lowest)
         self.lowest = self.val_loss if better else self.lowest
         return better
 
@@ -221,19 +250,20 @@ class _Run:
                 self.folder.checkpoints,
                 step.n,
                 tensors=snapshot(self.objective, self.optimizer),
-                state=state | {"run": self._identity()},
+                state=state | {"run": self.identity()},
                 keep=self.recipe.train.keep,
                 best=best,
             )
         self.accelerator.wait_for_everyone()
 
-    def _finish(self, step: Step) -> Pretrained:
+    def _finish(self, step: Step, stop: Stop) -> Pretrained:
         better = self.validated != step.n and self._validate(step)
         if better or self.saved != step.n:
             self._checkpoint(step, best=better)
+        self._heed(stop, step)
         result = Pretrained(str(self.folder.path), step.n, step.tokens, step.seconds, step.loss, self.val_loss)
         if self.main:
-            save_model(self.objective.model, self.folder.path)
+            leave(self.objective, self.folder.path, TextTokenizer.load(self.shards.tokenizer_folder))
             self.folder.plot()
             self.folder.write_json("result.json", result._asdict())
             write_card(self.folder.path, result._asdict(), recipe=dump(self.recipe))

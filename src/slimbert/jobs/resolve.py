@@ -2,33 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..config import SUGAR, dump, merge, override
+from ..config import KINDS, SUGAR, dump, merge, override
 from ..data.shards import Shards
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model, SpecialTokens, fresh
 from ..model.heads import MaskedLmConfig
 from ..train.recipe import Recipe, load_recipe, with_settings
-from .source import open_model
+from .objective import with_generator
+from .source import Source, take
 
 ENCODER = ("model", "encoder")
-
-
-class Source(NamedTuple):
-    """The model to continue from, its name, and its tokenizer where its folder holds one."""
-
-    name: str
-    model: Model
-    tokenizer: TextTokenizer | None
-
-
-def open_source(name: str | Path) -> Source:
-    """Any encoder that can be continued: a run, a transformers folder, a Hub name."""
-    model, folder, _ = open_model(name)
-    return Source(str(name), model, None if folder is None else TextTokenizer.load(folder))
+GENERATOR = ("objective", "generator", "encoder")
 
 
 def resolve(
@@ -39,20 +26,24 @@ def resolve(
     budget: str | None = None,
     source: Source | None = None,
 ) -> Recipe:
-    """The recipe with what the data and the source decide: vocabulary, row length, special tokens; encoder, head.
+    """The recipe with what the data, the source and the objective decide: vocabulary, row length, special tokens;
+    encoder; head, generator.
 
     Raises InputError where a value that was written down says otherwise.
     """
-    model = plain.get("model") or {}
+    model, head = plain.get("model") or {}, _head(plain, settings)
     if isinstance(model, Mapping):
         if source is not None:
-            head = source.model.config.head
-            own = {"head": dump(head)} if isinstance(head, MaskedLmConfig) else {}
+            old = source.model.config.head
+            own = {"head": dump(old)} if isinstance(old, head) else {}
             model = {**model, "encoder": dump(source.model.config.encoder), **own}
-        plain = {**plain, "model": {"head": dump(MaskedLmConfig()), **model}}
+        plain = {**plain, "model": {"head": dump(head()), **model}}
     recipe = load_recipe(with_settings(plain, settings, budget=budget))
+    if not isinstance(recipe.model.head, head):
+        problem = f"{getattr(recipe.model.head, 'kind', 'none')}, {recipe.objective.kind} trains a {head.kind}"
+        raise InputError("recipe.model.head", problem, f"leave it out, or --set 'model.head={{kind: {head.kind}}}'")
     encoder, length = recipe.model.encoder, recipe.data.seq_len
-    tokenizer = TextTokenizer.load(shards.tokenizer_folder)
+    tokenizer = shards.tokenizer()
     vocab = _vocab(plain, settings, shards, tokenizer, source)
     if length not in (None, shards.seq_len):
         problem = f"{length}, the prepared data has rows of {shards.seq_len}"
@@ -62,7 +53,8 @@ def resolve(
         raise InputError("recipe.model.encoder.embedding.max_len", problem, "raise it, or prepare shorter rows")
     encoder = replace(encoder, embedding=replace(encoder.embedding, vocab=vocab))
     config = replace(recipe.model, encoder=encoder, special=SpecialTokens(**tokenizer.special._asdict()))
-    return replace(recipe, model=config, data=replace(recipe.data, seq_len=shards.seq_len))
+    recipe = replace(recipe, model=config, data=replace(recipe.data, seq_len=shards.seq_len))
+    return with_generator(recipe, tokenizer, written=_at(merge(plain, _set(settings)), *GENERATOR))
 
 
 def begun(recipe: Recipe, source: Source | None) -> Model:
@@ -70,17 +62,24 @@ def begun(recipe: Recipe, source: Source | None) -> Model:
     model = fresh(recipe.model, recipe.train.seed)
     if source is None:
         return model
-    _take(model.encoder, source.model.encoder, source.name)
+    place = f"--init-from {source.name}"
+    take(model.encoder, source.model.encoder, place)
     if source.model.head is not None and model.config.head == source.model.config.head:
-        _take(model.head, source.model.head, source.name)
+        take(model.head, source.model.head, place)
     return model
+
+
+def _head(plain: Mapping[str, Any], settings: Sequence[str]) -> Any:
+    """The kind of head that the recipe's objective trains."""
+    said = override({"objective": plain.get("objective")}, [one for one in settings if one.startswith("objective")])
+    return getattr(KINDS["objective"].get(str(_at(said, "objective", "kind"))), "head", MaskedLmConfig)
 
 
 def _vocab(
     plain: Mapping[str, Any], settings: Sequence[str], shards: Shards, tokenizer: TextTokenizer, source: Source | None
 ) -> int:
     """Rows of the token table: as many as the data has tokens; as the source has, if it means the same tokens."""
-    set_ = override({}, [one for one in settings if one.partition("=")[0].rpartition(".")[2] not in SUGAR])
+    set_ = _set(settings)
     written = merge(plain, set_)
     place = (*ENCODER, "embedding", "vocab")
     if source is not None:
@@ -101,15 +100,9 @@ def _vocab(
     return shards.vocab_size
 
 
-def _take(module: Any, source: Any, name: str) -> None:
-    """Copy the weights of `source`. Raises InputError where a setting changed a shape."""
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in source.state_dict().items()}
-    for key in wanted.keys() | given.keys():
-        if wanted.get(key) != given.get(key):
-            problem = f"{key} is {given.get(key, 'not there')}, the recipe asks for {wanted.get(key, 'no such tensor')}"
-            raise InputError(f"--init-from {name}", problem, "do not --set what the model to continue from decides")
-    module.load_state_dict(source.state_dict())
+def _set(settings: Sequence[str]) -> Any:
+    """What `--set` writes, as plain data, but for sugar."""
+    return override({}, [one for one in settings if one.partition("=")[0].rpartition(".")[2] not in SUGAR])
 
 
 def _at(data: Any, *keys: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from ..errors import InputError
 from ..parts.activation import Activation
+from ..train.halting import HaltingConfig
 from ..train.recipe import CoreChoice, Precision
 
 
@@ -15,7 +16,8 @@ class Settings:
     `temperature`, `widths`, `chunk`: of vectors, see train/contrast.py; a batch is encoded `chunk` rows at a time.
     `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
-    cut. `class_weights` balanced: each class counts as much as any other.
+    cut. `class_weights` balanced: each class counts as much as any other. `layer_decay`: factor on the rate of each
+    layer, from the head down. `halting`: how a model learns to stop early; None: it does not.
     """
 
     epochs: int = 3
@@ -24,6 +26,7 @@ class Settings:
     lr: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
     dropout: float = 0.1
     max_len: int = 256
     windows: Literal["auto", "cut", "mean", "max"] = "auto"
@@ -35,6 +38,7 @@ class Settings:
     hidden: Activation | None = None
     patience: int = 4
     evaluations: int = 10
+    halting: HaltingConfig | None = None
     precision: Precision = "auto"
     core: CoreChoice = "auto"
     seed: int = 0
@@ -53,8 +57,12 @@ class Settings:
             raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
         if self.lr is not None and not self.lr > 0:
             raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError("--set weight_decay", f"{self.weight_decay} is no decay", "give 0 or more, e.g. 0.01")
         if not 0 <= self.warmup <= 1:
             raise InputError("--set warmup", f"{self.warmup} is not a share", "give 0 to 1")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError("--set layer_decay", f"{self.layer_decay} is no factor", "give above 0 to 1, e.g. 0.8")
         if self.seed < 0:
             raise InputError("--set seed", f"{self.seed} is negative", "give 0 or more")
 

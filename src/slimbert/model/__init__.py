@@ -4,6 +4,7 @@ from . import presets as presets  # registers the sugar of recipes: preset, patt
 from .encoder import Encoder, EncoderConfig
 from .folder import load_model, save_model
 from .model import Model, ModelConfig, SpecialTokens, fresh, skeleton, with_dropout
+from .narrowing import Place, exact_place, narrow
 from .transform import extract, headless
 
 __all__ = [
@@ -11,11 +12,14 @@ __all__ = [
     "EncoderConfig",
     "Model",
     "ModelConfig",
+    "Place",
     "SpecialTokens",
+    "exact_place",
     "extract",
     "fresh",
     "headless",
     "load_model",
+    "narrow",
     "presets",
     "save_model",
     "skeleton",

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..parts.core import use_core
+from ..parts.narrow import NarrowConfig
+from ..subnet import axes_of_encoder
 from .model import Model, ModelConfig, skeleton
 
 
@@ -26,6 +28,7 @@ class PartCost:
 
     name: str  # embedding, layers.3.0, norm, head
     kind: str
+    units: dict[str, int]  # of each named axis: heads, neurons
     parameters: int
     macs: int
     activation_bytes: int
@@ -38,6 +41,7 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     """
     model = skeleton(config)
     use_core(model, "explicit")
+    model.encoder.joins = False  # each layer counts its own products; together they are as many
     parts = list(_parts(model))
     meter = _Meter(model)
     for name, _, part in parts:
@@ -46,13 +50,18 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     with meter.products, torch.autograd.graph.saved_tensors_hooks(meter.saved, lambda tensor: tensor):
         ids = torch.zeros(batch, length, dtype=torch.long, device="meta")
         select = None if keep is None else ids[:, :keep]
-        encoded = model.encoder(ids, select=select)
+        encoded = model.encoder(ids, select=select, trace=model.trace)
         if model.head is not None:
-            model.answer(encoded.state)
+            model.answer(encoded)
+    units: dict[str, dict[str, int]] = {}
+    for key, axis in axes_of_encoder(config.encoder).items():
+        place, _, axis_name = key.rpartition(".")
+        units.setdefault(place, {})[axis_name] = axis.units
     return [
         PartCost(
             name=name,
             kind=kind,
+            units=units.get(name, {}),
             parameters=sum(p.numel() for p in part.parameters()),
             macs=meter.macs.get(name, 0),
             activation_bytes=meter.kept.get(name, 0),
@@ -102,3 +111,20 @@ def _parts(model: Model) -> Iterator[tuple[str, str, Any]]:
         yield "norm", getattr(config.final_norm, "kind", "norm"), encoder.norm
     if model.head is not None:
         yield "head", getattr(model.config.head, "kind", "head"), model.head
+
+
+def cost_per_point(config: ModelConfig, *, length: int, keep: int | None = None) -> list[int]:
+    """Multiply-adds that lead from one trace point to the next, with the unit there, for a text of `length` tokens."""
+    macs = {part.name: part.macs for part in cost(config, length=length, keep=keep)}
+    out: list[int] = []
+    ahead, split = macs["embedding"], False
+    for i, layer in enumerate(config.encoder.layers):
+        if isinstance(layer, NarrowConfig):
+            split = not layer.memory
+            continue
+        each = [macs[f"layers.{i}.{j}"] for j in range(len(getattr(layer, "mix", ())))]
+        for some in [[one] for one in each] if split else [each]:
+            out.append(ahead + sum(some))
+            ahead = 0
+    unit = macs.get("head", 0) // len(out)
+    return [one + unit for one in out]

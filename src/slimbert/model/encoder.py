@@ -1,7 +1,8 @@
 """The encoder: embed, fold the steps over the state, norm."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,11 @@ from ..config import Count, EmbeddingConfig, NonNegative, NormConfig, StepConfig
 from ..errors import InputError
 from ..parts.initial import initialise_all
 from ..parts.narrow import NarrowConfig, narrowed
+from ..parts.projected import Reads, projected
+from ..parts.residual import Layer, Residual
 from ..state import Encoded, State
+
+Trace = Literal["states", "rows"]
 
 
 @kind("encoder", role="encoder")
@@ -44,6 +49,16 @@ class EncoderConfig:
         ]
         return found[-1] if found else (-1, -1)
 
+    def points(self) -> int:
+        """Trace points: after each layer, and after each mixer of what follows a narrowing without memory."""
+        count, split = 0, False
+        for layer in self.layers:
+            if isinstance(layer, NarrowConfig):
+                split = not layer.memory
+            else:
+                count += len(getattr(layer, "mix", ())) if split else 1
+        return count
+
     def check(self, path: str = "config.encoder") -> None:
         """What must fit across parts. Raises InputError with the path."""
         validate(self, path)
@@ -70,11 +85,16 @@ class EncoderConfig:
                     )
 
 
+Block = Callable[[State], State]
+
+
 class Encoder(nn.Module):
     """Token ids [B, S] -> State with x [B, S, dim], or [B, K, dim] where the caller wants the rows at `select` [B, K].
 
-    Wanted rows cost least where a Narrow stands in the layers. Without one they still spare the end of the last layer:
-    after the last token mixer nothing reads other rows, so only the wanted ones are computed; exactly the same answer.
+    Wanted rows cost least where a Narrow stands in the layers. Where nothing reads a memory they also spare the end of
+    the last mixing layer: after the last token mixer nothing reads other rows, so only the wanted ones are computed;
+    exactly the same answer. `joins`: whether keys and values that several layers compute of one memory are one product;
+    it says how the network runs, not what it is.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -83,7 +103,10 @@ class Encoder(nn.Module):
         self.embedding = config.embedding.build(config.dim)
         self.layers = nn.ModuleList(step.build(config.dim) for step in config.layers)
         self.norm = None if config.final_norm is None else config.final_norm.build(config.dim)
-        self.narrows = any(isinstance(step, NarrowConfig) for step in config.layers)
+        found = [i for i, step in enumerate(config.layers) if isinstance(step, NarrowConfig)]
+        self.narrow = found[0] if found else None  # the place of the Narrow
+        self.remembers = any(isinstance(step, NarrowConfig) and step.memory for step in config.layers)
+        self.joins = True
         self.last = config.last_token_mixer()
         if not self.embedding.token.weight.is_meta:
             self.reset_parameters()
@@ -96,24 +119,100 @@ class Encoder(nn.Module):
         types: Tensor | None = None,
         segments: Tensor | None = None,
         select: Tensor | None = None,
-        trace: bool = False,
+        trace: Trace | None = None,
     ) -> Encoded:
         """mask [B, S] True where real (None: everywhere); types [B, S]; segments [B, S] document numbers of packed
-        rows; select [B, K] places of the rows that are wanted (None: all); trace: also give x after every layer, where
-        all rows are computed unless a Narrow stands before it."""
-        x = self.embedding(ids, types, segments)
-        state = State(x, mask, select=select, segments=segments)
-        seen: list[Tensor] = []
-        early = select is not None and not self.narrows and not trace
-        for i, step in enumerate(self.layers):
-            state = step(state, narrow_at=self.last[1]) if early and i == self.last[0] else step(state)
-            if trace:
-                seen.append(state.x)
-        if select is not None and state.index is None:
+        rows; select [B, K] places of the rows that are wanted (None: all); trace: also give, for every trace point,
+        the state there with all its rows (states), or what a head would read if the encoder ended there (rows)."""
+        state = self.begin(ids, mask=mask, types=types, segments=segments, select=select)
+        early = select is not None and trace != "states"
+        if trace is None:
+            return Encoded(self.read(self._through(state, early=early)))
+        seen: list[State] = []
+        for block in self.blocks(early=early):
+            state = block(state)
+            seen.append(self.read(state) if trace == "rows" else state)
+        return Encoded(seen[-1] if trace == "rows" else self.read(state), tuple(seen))
+
+    def begin(
+        self,
+        ids: Tensor,
+        *,
+        mask: Tensor | None = None,
+        types: Tensor | None = None,
+        segments: Tensor | None = None,
+        select: Tensor | None = None,
+    ) -> State:
+        """The state before the first layer."""
+        return State(self.embedding(ids, types, segments), mask, select=select, segments=segments)
+
+    def blocks(self, *, early: bool = False) -> "list[Block]":
+        """What stands between two trace points, in order; a Narrow belongs to what follows it.
+
+        early: compute the rows that are wanted alone from the last token mixer on, where no memory is kept before.
+        """
+        out: list[Block] = []
+        ahead: tuple[Block, ...] = ()
+        split = False
+        for i, (config, step) in enumerate(zip(self.config.layers, self.layers, strict=True)):
+            if isinstance(config, NarrowConfig):
+                ahead, split = (*ahead, step), not config.memory
+                continue
+            here = early and not self.remembers and i == self.last[0]
+            made = partial(step, narrow_at=self.last[1]) if here else step
+            for one in step if split else (made,):  # type: ignore[union-attr]
+                out.append(partial(_in_order, (*ahead, one)) if ahead else one)
+                ahead = ()
+        return [*out, *ahead]
+
+    def read(self, state: State) -> State:
+        """What a head reads of a state between two layers: the rows that are wanted, after the final norm."""
+        if state.select is not None and state.index is None:
             state = narrowed(state, memory=False)
-        return Encoded(state if self.norm is None else state._replace(x=self.norm(state.x)), tuple(seen))
+        return state if self.norm is None else state._replace(x=self.norm(state.x))
+
+    def _through(self, state: State, *, early: bool) -> State:
+        """The state after all layers."""
+        ahead: dict[int, dict[int, tuple[Tensor, ...]]] = {}
+        for i, step in enumerate(self.layers):
+            if early and not self.remembers and i == self.last[0]:
+                state = step(state, narrow_at=self.last[1])
+            elif i in ahead:
+                state = step(state, projected=ahead[i])
+            else:
+                state = step(state)
+            if i == self.narrow and self.joins and state.memory is not None:
+                ahead = self._projected(state.memory, state.x.shape[1])
+        return state
+
+    @property
+    def narrows(self) -> bool:
+        """Whether a Narrow stands in the layers."""
+        return self.narrow is not None
+
+    def _projected(self, memory: Tensor, rows: int) -> dict[int, dict[int, tuple[Tensor, ...]]]:
+        """By layer and residual: what it reads of the memory, in one product for all; empty where fewer than two do."""
+        asked: list[tuple[int, int, Reads]] = []
+        for i, step in enumerate(self.layers):
+            if isinstance(step, Layer) and self.narrow is not None and i > self.narrow:
+                for j, residual in enumerate(step):
+                    reads = residual.reads(rows, memory.shape[1]) if isinstance(residual, Residual) else None
+                    if reads is not None:
+                        asked.append((i, j, reads))
+        found: dict[int, dict[int, tuple[Tensor, ...]]] = {}
+        if len(asked) > 1:
+            maps = projected(memory, [reads for _, _, reads in asked])
+            for (i, j, _), own in zip(asked, maps, strict=True):
+                found[i] = {**found.get(i, {}), j: own}
+        return found
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Fresh weights, everywhere."""
         initialise_all(self, self.config.init_std, generator)
+
+
+def _in_order(blocks: tuple[Block, ...], state: State) -> State:
+    for block in blocks:
+        state = block(state)
+    return state

@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import write_atomically
+from ..atomic import check_hashed, write_atomically, write_hashed
 from ..config import dump, load
 from ..errors import InputError
-from .heads import SequenceConfig, TokenConfig
 from .model import Model, ModelConfig, fill, skeleton
 
 FORMAT = 1
@@ -42,7 +41,7 @@ def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | N
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(path / "model.safetensors", serialised(tensors))
     text = json.dumps(describe(model.config) | dict(extra or {}), indent=2, ensure_ascii=False)
-    write_atomically(path / "config.json", (text + "\n").encode())
+    write_hashed(path, {"config.json": (text + "\n").encode()})
     return path
 
 
@@ -61,6 +60,8 @@ def load_model(folder: str | Path, *, verify: bool = True) -> Model:
         name = next(iter(wanted.keys() ^ found.keys()), None) or next(n for n in wanted if wanted[n] != found[n])
         problem = f"{name!r} is {found.get(name, 'missing')}, its config asks for {wanted.get(name, 'no such tensor')}"
         raise InputError(path / "model.safetensors", problem, "write the folder again, or mend config.json")
+    if verify:
+        check_hashed(path, ["config.json"])
     whole = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
     return fill(model, whole).eval()
 
@@ -107,11 +108,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 def describe(config: ModelConfig) -> dict[str, Any]:
     """What config.json says: names for transformers first, then the complete config."""
     encoder = config.encoder
-    labels = config.head.labels if isinstance(config.head, SequenceConfig | TokenConfig) else ()
+    labels = getattr(config.head, "labels", ())
     heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
-        "architectures": [ARCHITECTURES.get(getattr(config.head, "kind", ""), "SlimbertModel")],
+        "architectures": [_architecture(config)],
         "format": FORMAT,
         "hidden_size": encoder.dim,
         "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
@@ -125,9 +126,18 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if labels:
         out["id2label"] = {str(i): label for i, label in enumerate(labels)}
         out["label2id"] = {label: i for i, label in enumerate(labels)}
-    if isinstance(config.head, SequenceConfig):
-        out["problem_type"] = PROBLEMS[config.head.answer]
+    answer = getattr(config.head, "answer", None)
+    if answer in PROBLEMS:
+        out["problem_type"] = PROBLEMS[answer]
     return out | {"model": dump(config)}
+
+
+def _architecture(config: ModelConfig) -> str:
+    """transformers' class of a model; a head that answers after every layer is of the class of its answer."""
+    kind = getattr(config.head, "kind", "")
+    if kind in ("dact", "exits"):
+        kind = "token" if config.head.answer == "tags" else "sequence"  # type: ignore[union-attr]
+    return ARCHITECTURES.get(kind, "SlimbertModel")
 
 
 def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import NormConfig, Share, kind
+from ..config import HeadConfig, NormConfig, Share, kind
 from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.dropout import Dropout
@@ -53,6 +53,32 @@ class MaskedLm(nn.Module):
     def forward(self, state: State, table: Tensor) -> Tensor:
         x = self.norm(self.act(self.dense(state.x)))
         return functional.linear(x, table if self.decoder is None else self.decoder.weight, self.bias)
+
+
+@kind("replaced_token", role="head")
+class ReplacedTokenConfig:
+    """Whether a token is the one that was written there, or another one in its place."""
+
+    act: Activation = "gelu"
+
+    def build(self, dim: int, *, vocab: int, width: int) -> "ReplacedToken":
+        return ReplacedToken(self, dim)
+
+
+class ReplacedToken(nn.Module):
+    """State of rows [B, K, dim] -> scores [B, K, 1], above 0 where the token was replaced: out(act(dense x)).
+
+    dim^2 + dim multiply-adds per row. Clark et al. 2020, arXiv:2003.10555, section 2; the dense layer is their code's.
+    """
+
+    def __init__(self, config: ReplacedTokenConfig, dim: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, dim)
+        self.act = activation(config.act)
+        self.out = nn.Linear(dim, 1)
+
+    def forward(self, state: State, table: Tensor) -> Tensor:
+        return self.out(self.act(self.dense(state.x)))
 
 
 @kind("sequence", role="head")
@@ -199,6 +225,11 @@ class Pooler(nn.Module):
 
     def forward(self, state: State, table: Tensor) -> Tensor:
         return self.act(self.dense(pooled(state, "cls")))
+
+
+def reads_first_row(head: HeadConfig | None) -> bool:
+    """Whether a head reads no row but the first of each text."""
+    return isinstance(head, PoolerConfig) or getattr(head, "pool", None) == "cls"
 
 
 def pooled(state: State, pool: Pool) -> Tensor:

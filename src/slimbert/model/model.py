@@ -10,8 +10,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
-from ..state import State
-from .encoder import EncoderConfig
+from ..state import Encoded
+from .encoder import EncoderConfig, Trace
+from .kept import check_select
+
+BERT_VOCAB = 30522  # pieces of bert-base-uncased
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,11 @@ class SpecialTokens:
     cls: int | None = 101
     sep: int | None = 102
     mask: int | None = 103
+
+
+def usual_special(vocab: int) -> SpecialTokens | None:
+    """BERT's ids, where a vocabulary that nobody described has the size of BERT's; else nothing is known."""
+    return SpecialTokens() if vocab == BERT_VOCAB else None
 
 
 @kind("model", role="model")
@@ -38,6 +46,8 @@ class ModelConfig:
             validate(self.head, "config.head")
             if hasattr(self.head, "check"):
                 self.head.check("config.head")
+            if hasattr(self.head, "fits"):
+                self.head.fits(self.encoder, "config.head")
         return Model(self)
 
 
@@ -64,13 +74,20 @@ class Model(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> Tensor:
-        encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select)
-        return encoded.state.x if self.head is None else self.answer(encoded.state)
+        """As `Encoder.forward`. Raises InputError where `select` cannot be (see kept.check_select)."""
+        if select is not None:
+            check_select(select, ids.shape[1], self.config.head)
+        encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select, trace=self.trace)
+        return encoded.state.x if self.head is None else self.answer(encoded)
 
-    def answer(self, state: State) -> Tensor:
-        """What the head says of a state."""
-        assert self.head is not None, "a model without a head gives states, not answers"
-        return self.head(state, self.encoder.embedding.token.weight)
+    @property
+    def trace(self) -> Trace | None:
+        """What the head reads of the layers below the last: what `encoder` must be called with."""
+        return getattr(self.head, "trace", None)
+
+    def answer(self, encoded: Encoded) -> Tensor:
+        """What the head says of what the encoder gave."""
+        return answer(self.encoder, self.head, encoded)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -80,6 +97,14 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.encoder.embedding.token.weight.device
+
+
+def answer(encoder: nn.Module, head: nn.Module | None, encoded: Encoded) -> Tensor:
+    """What a head says: of the last state, or of the whole trace where it reads that."""
+    assert head is not None, "a model without a head gives states, not answers"
+    if getattr(head, "trace", None):
+        return head(encoded.trace)
+    return head(encoded.state, encoder.embedding.token.weight)  # type: ignore[union-attr]
 
 
 def fresh(config: ModelConfig, seed: int) -> Model:

@@ -1,5 +1,5 @@
 """The parts of encoders, one idea per file. Importing this package registers every kind."""
 
-from . import attention, embedding, mlp, narrow, norm, position, residual
+from . import attention, convolution, embedding, mixed, mlp, narrow, norm, position, residual
 
-__all__ = ["attention", "embedding", "mlp", "narrow", "norm", "position", "residual"]
+__all__ = ["attention", "convolution", "embedding", "mixed", "mlp", "narrow", "norm", "position", "residual"]

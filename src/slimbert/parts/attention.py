@@ -1,17 +1,21 @@
 """Multi-head attention: softmax(q k' / sqrt(head_dim)) v per head, then an output map.
 
 Vaswani et al. 2017, arXiv:1706.03762, section 3.2. Queries, keys and values come from one fused product. Positions, if
-any here, and the core that computes the attention are parts of their own.
+any here, and the core that computes the attention are parts of their own. Few rows that read a long memory absorb the
+maps of keys and values (absorbed.py); many may find them computed already (projected.py).
 """
 
+import torch
 from torch import Tensor, nn
 
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
 from ..state import Context, Mixed, places
-from .core import Core, Sdpa, additive
+from .absorbed import absorbed, pays
+from .core import Core, Explicit, Sdpa, additive
 from .linear import Fused
-from .position import RotaryConfig
+from .position import Rotary, RotaryConfig
+from .projected import Reads
 
 
 @kind("attention")
@@ -33,7 +37,11 @@ class AttentionConfig:
 
 
 class Attention(nn.Module):
-    """[B, S, dim] -> [B, S, dim]; (4 dim + 2 S0) * heads * head_dim multiply-adds per token."""
+    """[B, S, dim] -> [B, S, dim]; (4 dim + 2 S0) * heads * head_dim multiply-adds per token.
+
+    `absorb`: whether rows that read a memory absorb keys and values; None: where it costs less. It says how the network
+    runs, not what it is, as `core` does.
+    """
 
     axes = {
         "qkv.weight": ("head|head|head", "dim"),
@@ -52,24 +60,57 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, dim, bias=config.bias)
         self.position = None if config.position is None else config.position.build(config.heads, config.head_dim)
         self.core: Core = Sdpa()
+        self.absorb: bool | None = None
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor | Mixed:
-        if ctx.kv is x:
+        dropout = self.dropout if self.training else 0.0
+        if ctx.kv is x and ctx.projected is None:
             q, k, v = (self._split(part) for part in self.qkv.maps(x))
         else:
             q = self._split(self.qkv.maps(x, 0, 1)[0])
-            k, v = (self._split(part) for part in self.qkv.maps(ctx.kv, 1, 3))
-        bias = additive(ctx.mask, ctx.segments, ctx.index, q.dtype)
+            if ctx.projected is None and self.absorbs(x.shape[1], ctx.kv.shape[1]):
+                key, value = self.qkv.part(1, 2)[0], self.qkv.part(2, 3)
+                y, weights = absorbed(
+                    q, ctx.kv, key=key, value=value, bias=self._bias(ctx, q.dtype), dropout=dropout
+                )  # fmt: skip
+                return self._mapped(y, weights if isinstance(self.core, Explicit) and self.core.keep_maps else None)
+            k, v = (self._split(part) for part in ctx.projected or self.qkv.maps(ctx.kv, 1, 3))
         if self.position is not None:
-            columns = places(None, ctx.kv.shape[1], x.device)
-            rows = columns if ctx.index is None else ctx.index
+            rows, columns = _places(ctx)
             q, k = self.position.turn(q, rows), self.position.turn(k, columns)
-            extra = self.position.bias(rows, columns)
-            bias = bias if extra is None else extra if bias is None else bias + extra
-        y, weights = self.core(q, k, v, bias, self.dropout if self.training else 0.0)
+        y, weights = self.core(q, k, v, self._bias(ctx, q.dtype), dropout)
+        return self._mapped(y, weights)
+
+    def reads(self, rows: int, length: int) -> Reads | None:
+        """What `rows` that read a memory of `length` tokens compute of it; None where they absorb it."""
+        return None if self.absorbs(rows, length) else Reads(self.qkv, 1, 3)
+
+    def absorbs(self, rows: int, length: int) -> bool:
+        """Whether keys and values of a memory are absorbed. An exported graph, made for any sizes, projects them."""
+        if isinstance(self.position, Rotary):
+            return False
+        if self.absorb is not None or torch.compiler.is_exporting():
+            return bool(self.absorb)
+        dim, width = self.qkv.in_features, self.out.in_features
+        return pays(rows=rows, length=length, dim=dim, heads=self.heads, width=width)
+
+    def _bias(self, ctx: Context, dtype: torch.dtype) -> Tensor | None:
+        """What is added to the scores: what may not be read, and positions."""
+        bias = additive(ctx.mask, ctx.segments, ctx.index, dtype)
+        extra = None if self.position is None else self.position.bias(*_places(ctx))
+        return bias if extra is None else extra if bias is None else bias + extra
+
+    def _mapped(self, y: Tensor, weights: Tensor | None) -> Tensor | Mixed:
+        """[B, H, S, Dh] -> [B, S, dim], with the attention map where the core keeps it."""
         y = self.out(y.transpose(1, 2).flatten(2))
         return y if weights is None else Mixed(y, maps=(weights,))
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, S, H * Dh] -> [B, H, S, Dh], a view."""
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+
+def _places(ctx: Context) -> tuple[Tensor, Tensor]:
+    """Places [B or 1, ...] of the rows and of what they read."""
+    columns = places(None, ctx.kv.shape[1], ctx.kv.device)
+    return columns if ctx.index is None else ctx.index, columns

@@ -22,8 +22,11 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, self.groups, self.weight.shape[1]).transpose(0, 1)  # [G, rows, inputs/G], a view
-        y = torch.bmm(rows, self.weight).transpose(0, 1).reshape(*x.shape[:-1], -1)
-        return y if self.bias is None else y + self.bias
+        if self.bias is None:
+            y = torch.bmm(rows, self.weight)
+        else:  # as one product with the bias: under autocast, too, y has the type of the product
+            y = torch.baddbmm(self.bias.view(self.groups, 1, -1), rows, self.weight)
+        return y.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}, shape={tuple(self.weight.shape)}"
@@ -41,9 +44,12 @@ class Fused(nn.Linear):
         last = len(self.sizes) if last is None else last
         if last - first == len(self.sizes):
             return torch.split(self(x), list(self.sizes), dim=-1)
+        return torch.split(functional.linear(x, *self.part(first, last)), list(self.sizes[first:last]), dim=-1)
+
+    def part(self, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of maps first..last (exclusive), views."""
         start, stop = sum(self.sizes[:first]), sum(self.sizes[:last])
-        bias = None if self.bias is None else self.bias[start:stop]
-        return torch.split(functional.linear(x, self.weight[start:stop], bias), list(self.sizes[first:last]), dim=-1)
+        return self.weight[start:stop], None if self.bias is None else self.bias[start:stop]
 
 
 def linear(inputs: int, outputs: int, *, groups: int = 1, bias: bool = True) -> nn.Linear | GroupedLinear:

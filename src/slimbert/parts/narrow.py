@@ -20,14 +20,14 @@ class NarrowConfig:
 
 
 class Narrow(nn.Module):
-    """State -> State with rows [B, K, dim] of [B, S, dim]; no multiply-adds."""
+    """State -> State with rows [B, K, dim] of [B, S, dim]; no multiply-adds. Rows that are picked already stay."""
 
     def __init__(self, config: NarrowConfig) -> None:
         super().__init__()
         self.memory = config.memory
 
     def forward(self, state: State) -> State:
-        return narrowed(state, memory=self.memory)
+        return state if state.index is not None else narrowed(state, memory=self.memory)
 
 
 def narrowed(state: State, *, memory: bool = True) -> State:

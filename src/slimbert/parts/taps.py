@@ -17,9 +17,24 @@ def real(values: Tensor, mask: Tensor | None) -> Tensor:
 
 def together(segments: Tensor, kernel: int) -> Tensor:
     """[B, S, kernel] whether tap j of row t, which is row t + j - kernel // 2, is in the document of t."""
-    side = kernel // 2
-    padded = torch.nn.functional.pad(segments, (side, side), value=-1)
-    return padded.unfold(1, kernel, 1) == segments.unsqueeze(-1)
+    return _around(segments, kernel, outside=-1) == segments.unsqueeze(-1)
+
+
+def neighbours(ctx: Context, kernel: int) -> tuple[Tensor, Tensor]:
+    """(places [B, K * kernel], there [B, K, kernel]) of the taps of the rows at ctx.index; not there: counts as zero.
+
+    A place outside the row is moved inside, so that all may be gathered.
+    """
+    length = ctx.kv.shape[1]
+    rows = places(None, length, ctx.kv.device).expand(len(ctx.kv), -1) if ctx.index is None else ctx.index
+    taps = rows.unsqueeze(-1) + torch.arange(kernel, device=rows.device) - kernel // 2
+    there = (taps >= 0) & (taps < length)
+    flat = taps.clamp(0, length - 1).flatten(1)
+    if ctx.mask is not None:
+        there = there & ctx.mask.gather(1, flat).view_as(taps)
+    if ctx.segments is not None:
+        there = there & (ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows).unsqueeze(-1))
+    return flat, there
 
 
 def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
@@ -27,13 +42,21 @@ def gathered(values: Tensor, ctx: Context, kernel: int) -> Tensor:
 
     The plain form, which copies every value `kernel` times: for few rows, and as the reference of faster ones.
     """
-    length = values.shape[1]
-    rows = places(None, length, values.device).expand(len(values), -1) if ctx.index is None else ctx.index
-    taps = rows.unsqueeze(-1) + torch.arange(kernel, device=values.device) - kernel // 2
-    there = (taps >= 0) & (taps < length)
-    flat = taps.clamp(0, length - 1).flatten(1)
-    if ctx.mask is not None:
-        there = there & ctx.mask.gather(1, flat).view_as(taps)
-    if ctx.segments is not None:
-        there = there & (ctx.segments.gather(1, flat).view_as(taps) == ctx.segments.gather(1, rows).unsqueeze(-1))
-    return pick(values, flat).unflatten(1, (-1, kernel)).masked_fill(~there.unsqueeze(-1), 0.0)
+    flat, there = neighbours(ctx, kernel)
+    return pick(values, flat).view(*there.shape, -1).masked_fill(~there.unsqueeze(-1), 0.0)
+
+
+def readable(ctx: Context, kernel: int) -> Tensor | None:
+    """[B, S0, kernel] whether tap j of row t is a real token of the same document; None: wherever there is a row."""
+    within = None if ctx.segments is None else together(ctx.segments, kernel)
+    if ctx.mask is None:
+        return within
+    there = _around(ctx.mask, kernel, outside=0)
+    return there if within is None else there & within
+
+
+def _around(x: Tensor, kernel: int, *, outside: int) -> Tensor:
+    """The neighbours of each place: x [B, S] -> [B, S, kernel]. Not `unfold`: exported, that asks for long rows."""
+    side, length = kernel // 2, x.shape[1]
+    padded = torch.nn.functional.pad(x, (side, side), value=outside)
+    return torch.stack([padded[:, j : j + length] for j in range(kernel)], dim=-1)

@@ -6,7 +6,6 @@ whole; so `step-N` is never half there. Reading checks every byte; a broken one 
 Nothing is pickled.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..atomic import sync, write_error
+from ..atomic import file_sha256, sync, write_error
 from ..errors import InputError
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
@@ -140,7 +139,8 @@ def _write(writing: Path, tensors: Mapping[str, Tensor], described: bytes) -> No
     save_file(dict(_plain(tensors)), writing / TENSORS)
     (writing / STATE).write_bytes(described)
     files = {
-        name: {"size": (writing / name).stat().st_size, "sha256": _sha256(writing / name)} for name in (STATE, TENSORS)
+        name: {"size": (writing / name).stat().st_size, "sha256": file_sha256(writing / name)}
+        for name in (STATE, TENSORS)
     }
     for name in files:
         sync(writing / name)
@@ -193,13 +193,8 @@ def _check(path: Path, expected: object) -> None:
     size = path.stat().st_size
     if not isinstance(expected, dict) or size != expected.get("size"):
         raise ValueError(f"{path.name} has {size:,} bytes, {MANIFEST} says {expected!r:.120}")
-    if _sha256(path) != expected.get("sha256"):
+    if file_sha256(path) != expected.get("sha256"):
         raise ValueError(f"{path.name} has changed since it was written (sha256)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_best(path: Path) -> bool:

@@ -89,3 +89,11 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
 def is_first_process() -> bool:
     """Whether this is the process that writes, of those that `accelerate launch` or `torchrun` started."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def anywhere(accelerator: Accelerator, here: bool) -> bool:
+    """Whether it is so in any process: all must stop at the same step."""
+    if accelerator.num_processes == 1:
+        return here
+    flag = torch.tensor([float(here)], device=accelerator.device)
+    return bool(accelerator.reduce(flag, reduction="sum") > 0)

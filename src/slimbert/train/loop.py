@@ -56,9 +56,9 @@ def train(
     """Train until `batches` end or `lr` answers None; yields after every update.
 
     `batches` gives micro-batches, `accelerator.gradient_accumulation_steps` of them per update. `lr` gives the
-    learning rate for the update that starts at a Start; `clip` bounds the norm of the gradient. `compiled`: every
-    batch runs as one compiled graph or is an error, see `engine.compiled`. Raises RunError at a loss or a gradient that
-    is not finite, before the weights are touched.
+    learning rate for the update that starts at a Start; a group of the optimiser that has a `factor` gets so much of
+    it. `clip` bounds the norm of the gradient. `compiled`: every batch runs as one compiled graph or is an error, see
+    `engine.compiled`. Raises RunError at a loss or a gradient that is not finite, before the weights are touched.
     """
     accelerator = accelerator or Accelerator()
     world, each = accelerator.num_processes, accelerator.gradient_accumulation_steps
@@ -68,14 +68,14 @@ def train(
     objective.train()
     while True:
         now = now._replace(seconds=time.perf_counter() - begin)  # the reader of the last Step took time, too
-        rate = lr(now) if lr else optimizer.param_groups[0]["lr"]
+        rate = lr(now) if lr else max(group["lr"] for group in optimizer.param_groups)
         if rate is None:
             return
         micro = list(islice(feed, each))
         if len(micro) < each:
             return
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for group in optimizer.param_groups if lr else ():
+            group["lr"] = rate * group.get("factor", 1.0)
         sums: dict[str, Tensor] = {}
         for batch in micro:
             with accelerator.accumulate(prepared):
@@ -132,5 +132,4 @@ def _means(accelerator: Accelerator, sums: Mapping[str, Tensor]) -> dict[str, fl
 def _check(step: int, *, loss: float, gradient: float) -> None:
     for name, value in (("loss", loss), ("gradient's norm", gradient)):
         if not math.isfinite(value):
-            remedy = "the last checkpoint stands: resume it with a lower learning rate"
-            raise RunError(f"step {step}: the {name} is {value}; {remedy}")
+            raise RunError(f"step {step}: the {name} is {value}")

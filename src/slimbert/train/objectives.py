@@ -5,12 +5,15 @@ another one (gated, cut, traced) and wrappers nest in any order; nothing ever re
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..config import kind
+from ..data.masking import Shown
+from ..model.heads import MaskedLmConfig
 from ..model.model import Model
 from ..state import Encoded
 
@@ -46,11 +49,15 @@ class Objective(nn.Module):
 
     def encode(self, params: Params, batch: Batch) -> Encoded:
         """The states of a batch. The module itself is called unless a wrapper changed parameters: the hot path."""
-        options = {name: batch[name] for name in INPUTS if name in batch}
+        options = inputs_of(self.model, batch)
         encoder = self.model.encoder
         if params is None:
             return encoder(batch["input_ids"], **options)
         return torch.func.functional_call(encoder, dict(params), (batch["input_ids"],), options)
+
+    def beside(self) -> dict[str, Model]:
+        """Other models that are trained along, by the name of the folder that a run leaves each in."""
+        return {}
 
 
 class Wrapper(Objective):
@@ -59,6 +66,19 @@ class Wrapper(Objective):
     def __init__(self, inner: Objective) -> None:
         super().__init__(inner.model)
         self.inner = inner
+
+    def beside(self) -> dict[str, Model]:
+        return self.inner.beside()
+
+
+@kind("masked_lm", role="objective")
+class MaskedLmObjectiveConfig:
+    """`head`: what the model answers with; `shown`: what stands at the predicted places; `draws`: whether a batch
+    brings a random number for each of them."""
+
+    head = MaskedLmConfig
+    shown = Shown()
+    draws = False
 
 
 class MaskedLm(Objective):
@@ -69,21 +89,31 @@ class MaskedLm(Objective):
     """
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
-        positions, weights = batch["positions"], batch["weights"]
+        positions = batch["positions"]
         narrows = self.model.encoder.narrows
         first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
         wanted = torch.cat((first, positions), dim=1) if narrows else positions
         encoded = encode(None, {**batch, "select": wanted})
-        state = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
-        logits = self.model.answer(state).flatten(0, 1)
-        losses = functional.cross_entropy(logits.float(), batch["labels"].flatten(), reduction="none")
-        total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
-        mean = (losses * weights.flatten()).sum() / total
+        rows = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
+        mean = of_chosen(self.model.answer(encoded._replace(state=rows)), batch)
         return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
 
 
-def with_auxiliary(loss: Loss, encoded: Encoded) -> Loss:
-    """The loss with what the mixers add to it."""
+def of_chosen(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy of logits [B, P, V] with `labels` [B, P], in float32; see `MaskedLm`."""
+    weights = batch["weights"]
+    losses = functional.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten(), reduction="none")
+    total = batch["total"] if "total" in batch else weights.sum().clamp(min=1)
+    return (losses * weights.flatten()).sum() / total
+
+
+def inputs_of(model: Model, batch: Batch) -> dict[str, Any]:
+    """What the encoder is called with beside the ids: what the batch has of it, and the trace that the head reads."""
+    return {name: batch[name] for name in INPUTS if name in batch} | {"trace": model.trace}
+
+
+def with_auxiliary(loss: Loss, encoded: Encoded, *, of: str = "") -> Loss:
+    """The loss with what the mixers add to it; `of` goes before the names of these terms."""
     for i, value in enumerate(encoded.state.losses):
-        loss = loss.plus(f"auxiliary_{i}", value)
+        loss = loss.plus(f"{of}auxiliary_{i}", value)
     return loss

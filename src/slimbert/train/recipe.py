@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import yaml
 
-from ..config import load, override
+from ..config import ObjectiveConfig, load, override
 from ..errors import InputError
 from ..model.model import ModelConfig
+from .objectives import MaskedLmObjectiveConfig
 from .optim import OptimConfig
+from .replaced import ReplacedTokensConfig as ReplacedTokensConfig  # registers the kind
 
 Precision = Literal["auto", "float32", "bfloat16"]
 CoreChoice = Literal["auto", "explicit", "sdpa", "flex"]
@@ -29,7 +31,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskingConfig:
-    """15% of the positions, 80/10/10: Devlin et al. 2018, arXiv:1810.04805, section 3.1."""
+    """15% of the positions: Devlin et al. 2018, arXiv:1810.04805, section 3.1. The objective says what they show."""
 
     rate: float = 0.15
     whole_word: bool = False
@@ -62,6 +64,7 @@ class Recipe:
     """A pretraining run."""
 
     model: ModelConfig
+    objective: ObjectiveConfig = MaskedLmObjectiveConfig()
     data: DataConfig = DataConfig()
     masking: MaskingConfig = MaskingConfig()
     optim: OptimConfig = OptimConfig()
@@ -70,6 +73,8 @@ class Recipe:
     def check(self, path: str = "recipe") -> None:
         """Validity across fields. Raises InputError with the path."""
         self.optim.check(f"{path}.optim")
+        if hasattr(self.objective, "check"):
+            self.objective.check(f"{path}.objective")
         given = [name for name in BUDGETS if getattr(self.train, name) is not None]
         if len(given) != 1:
             raise InputError(f"{path}.train", f"{len(given)} budgets ({', '.join(given)})", "set steps, tokens or time")
@@ -114,10 +119,11 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         known = ", ".join(known.stem for known in recipes())
         raise InputError(path, f"cannot be read ({error.strerror})", f"name a YAML file, or one of {known}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = path if line is None else f"{path}:{line + 1}"
-        raise InputError(place, f"not YAML ({getattr(error, 'problem', error)})", "mend the line") from None
+        said = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(place, f"not YAML ({said})", "mend the line") from None
     if not isinstance(data, dict):
         raise InputError(path, "not a mapping", "write `model:`, `train:` and so on")
     return data

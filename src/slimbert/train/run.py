@@ -14,11 +14,29 @@ from typing import Any, Self
 
 import yaml
 
-from ..atomic import write_atomically, write_error
+from ..atomic import HASHES, write_atomically, write_error
 from ..errors import InputError
 from .environment import environment
 
 METRICS, RECIPE, ENVIRONMENT, CURVE = "metrics.jsonl", "recipe.yaml", "environment.json", "loss.png"
+SEARCH, TICKET = "search", "ticket.json"  # of a run that begins by drawing a ticket
+HEAD = {  # all that a run has that was killed before its first row; the environment is written first
+    *(ENVIRONMENT, RECIPE, "data.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", HASHES),
+}
+
+
+def check_free(out: str | Path, *, resume: bool) -> None:
+    """Raises InputError where a run in `out` would overwrite something: not empty, or under `resume` not a run."""
+    path = Path(out)
+    there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if there and not resume:
+        raise InputError(out, "not empty", "go on with --resume, or choose another --out")
+    there = {name for name in there if not name.startswith(".")}
+    begun = there & {METRICS, "checkpoints", SEARCH, TICKET} or (ENVIRONMENT in there and there <= HEAD)
+    if there and not begun:
+        problem = f"not a run: it holds neither {METRICS} nor checkpoints"
+        raise InputError(out, problem, "choose another --out: --resume goes on with a run, or begins in a new folder")
 
 
 class RunFolder:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ..errors import Interrupted
+
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -21,6 +23,11 @@ class Stop:
 
     def __bool__(self) -> bool:
         return bool(self.name)
+
+    def heed(self, step: int) -> None:
+        """Raises Interrupted where a signal came; `step` is checkpointed."""
+        if self:
+            raise Interrupted(f"{self.name}: stopped after step {step}; go on with --resume")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.name:

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ..model.heads import EmbedConfig, PoolerConfig, SequenceConfig
+from ..model.heads import reads_first_row
 from ..model.model import Model
-from ..state import Encoded, State
-from .objectives import INPUTS, Batch, Encode, Loss, Objective, with_auxiliary
+from ..state import Encoded
+from .objectives import Batch, Encode, Loss, Objective, inputs_of, with_auxiliary
 
 Judge = Callable[[Tensor, Batch], Tensor]
 Windows = Literal["mean", "max"]
@@ -42,7 +42,7 @@ class Supervised(Objective):
                 loss = loss.plus(f"auxiliary_{i}", value)
             return loss
         encoded = encode(None, with_first_row(self.model, batch))
-        mean = self.judge(_read(self.model, encoded.state, batch, self.windows), batch)
+        mean = self.judge(_read(self.model, encoded, batch, self.windows), batch)
         return with_auxiliary(Loss(mean, {"task": mean}), encoded)
 
 
@@ -51,17 +51,16 @@ def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int 
     for texts that belong together."""
 
     def encode(_: Any, some: Batch) -> Encoded:
-        options = {name: some[name] for name in INPUTS if name in some}
-        return model.encoder(some["input_ids"], **options)
+        return model.encoder(some["input_ids"], **inputs_of(model, some))
 
     if _has_many(batch, chunk):
         return _gathered(model, encode, batch, chunk, windows)[0]
-    return _read(model, encode(None, with_first_row(model, batch)).state, batch, windows)
+    return _read(model, encode(None, with_first_row(model, batch)), batch, windows)
 
 
-def _read(model: Model, state: State, batch: Batch, windows: Windows) -> Tensor:
-    """What the head says of a state; one answer for the windows of a text."""
-    answers = model.answer(state).float()
+def _read(model: Model, encoded: Encoded, batch: Batch, windows: Windows) -> Tensor:
+    """What the head says; one answer for the windows of a text."""
+    answers = model.answer(encoded).float()
     return merged(answers, batch["windows"], windows) if "windows" in batch else answers
 
 
@@ -87,8 +86,8 @@ def _gathered(
     def vectors(rows: Tensor) -> tuple[Tensor, ...]:
         longest = int(lengths[rows].max())
         some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
-        state = encode(None, with_first_row(model, some)).state
-        return model.answer(state).float(), *(value * (len(rows) / len(ids)) for value in state.losses)
+        encoded = encode(None, with_first_row(model, some))
+        return model.answer(encoded).float(), *(value * (len(rows) / len(ids)) for value in encoded.state.losses)
 
     parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
     again = len(parts) > 1 and torch.is_grad_enabled()
@@ -100,11 +99,10 @@ def _gathered(
 
 def with_first_row(model: Model, batch: Batch) -> Batch:
     """The batch with the first row wanted where the head reads no other."""
-    head = model.config.head
-    first = isinstance(head, PoolerConfig) or (isinstance(head, SequenceConfig | EmbedConfig) and head.pool == "cls")
-    if not first or "select" in batch:
-        return batch
-    return {**batch, "select": torch.zeros_like(batch["input_ids"][:, :1])}
+    head, place = model.config.head, torch.zeros_like(batch["input_ids"][:, :1])
+    if getattr(head, "answer", None) == "tags":  # tags of a head that halts: it does so by the first row
+        return {**batch, "select": torch.cat((place, batch["select"]), dim=1)} if "select" in batch else batch
+    return {**batch, "select": place} if reads_first_row(head) and "select" not in batch else batch
 
 
 def merged(answers: Tensor, windows: Tensor, how: Windows) -> Tensor:

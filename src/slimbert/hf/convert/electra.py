@@ -23,6 +23,8 @@ ELECTRA = Layout(
             "head.classes.weight": "classifier.out_proj.weight",
             "head.classes.bias": "classifier.out_proj.bias",
         },
+        "token": {"head.classes.weight": "classifier.weight", "head.classes.bias": "classifier.bias"},
+        "span": {"head.ends.weight": "qa_outputs.weight", "head.ends.bias": "qa_outputs.bias"},
         "masked_lm": {
             "head.dense.weight": "generator_predictions.dense.weight",
             "head.dense.bias": "generator_predictions.dense.bias",

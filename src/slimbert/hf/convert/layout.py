@@ -1,28 +1,29 @@
 """How another library lays out the models that we have too: tables of names, read in both directions.
 
 A name of ours stands beside one of theirs, or several that ours joins along the first dimension (queries, keys and
-values of one fused product); `{}` is the number of the layer. Their config fields stand beside those of a `Shape`.
+values of one fused product); `{}` is the number of the layer. Where a tensor of theirs has another form than ours, a
+`Turn` stands beside it. Their config fields stand beside those of a `Shape`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...config import HeadConfig, dump
+from torch import Tensor
+
+from ...config import HeadConfig
 from ...errors import InputError
 from ...model import EncoderConfig
-from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig
+from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig, SpanConfig, TokenConfig
 from ...parts.activation import Activation
-from ...parts.attention import AttentionConfig
-from ...parts.embedding import AbsoluteConfig
-from ...parts.mlp import MlpConfig
-from ...parts.narrow import NarrowConfig
 from ...parts.norm import LayerNormConfig
-from ...parts.residual import LayerConfig
+from .shape import Shape, encoder_of, shape_of
 
 Names = dict[str, str | tuple[str, ...]]  # ours -> theirs
+LAYER = re.compile(r"layers\.(\d+)\.")
 TABLE = "encoder.embedding.token.weight"
+FULL = re.compile(r"^encoder\.layer\.")
 # theirs -> ours; gelu_new, gelu_fast and gelu_pytorch_tanh are one function
 ACTS: Mapping[str, Activation] = {
     "gelu": "gelu",
@@ -37,30 +38,18 @@ ACTS: Mapping[str, Activation] = {
 }
 
 
-class Shape(NamedTuple):
-    """What tells one encoder of these layouts from another."""
+class Turn(NamedTuple):
+    """A reversible change of form between a tensor of theirs and ours."""
 
-    dim: int
-    layers: int
-    heads: int
-    hidden: int
-    act: Activation
-    vocab: int
-    rows: int  # of the position table
-    offset: int  # rows before place 0
-    types: int
-    width: int  # of the token table
-    eps: float
-    dropout: float
-    attention_dropout: float
-    init_std: float
+    ours: Callable[[Tensor, Sequence[int]], Tensor]  # of theirs, and the shape that ours has
+    theirs: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """One architecture of transformers: its names, the names of its config, and what it does not let you choose."""
 
-    model_type: str
+    model_type: str  # in config.json
     class_name: str  # BertModel, BertForMaskedLM, ... begin with it
     prefix: str  # of the encoder's tensors where there is a head
     body: tuple[str, ...]  # first parts of the encoder's names
@@ -71,16 +60,51 @@ class Layout:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # field of Shape -> its only value
     offset_after_pad: bool = False  # positions begin one after the number of the pad token
     masked_lm_act: Activation | None = None  # None: the encoder's
-    sequence_act: Activation = "tanh"
+    sequence_act: Activation | None = "tanh"  # None: the encoder's
     classifier_dropout: str = "classifier_dropout"
     copies: Mapping[str, str] = field(default_factory=dict)  # a name of theirs that repeats another
+    turns: Mapping[str, Turn] = field(default_factory=dict)  # ours -> how theirs becomes it
+    meant: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # key of theirs -> (a known slip, what is meant)
+    remark: str = ""  # what one must know of a folder written so
+    build: Callable[[Shape], EncoderConfig] = encoder_of
+    measure: Callable[[EncoderConfig], Shape] = shape_of
+    columns: tuple[str, ...] = ()  # ends of their names whose tensors have one dimension of 1 more, the last
+    note: str = ""  # where their model and ours are meant to differ
+    key: str = ""  # what we call it, where another layout has the same model_type
+    full: int | None = None  # of one model: layers before its narrowing; those behind it have a list of their own
+
+    @property
+    def name(self) -> str:
+        return self.key or self.model_type
+
+    @property
+    def narrows(self) -> bool:
+        """Whether its models narrow; all of them do, or none."""
+        return "full" in self.fields
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its layers have convolving heads."""
+        return "ratio" in self.fields
 
     def theirs(self, name: str, kind: str | None) -> tuple[str, ...]:
         """The tensors of theirs that our tensor `name` of a model with a head of that kind is made of."""
-        number = re.search(r"layers\.(\d+)\.", name)
-        pattern = re.sub(r"layers\.\d+\.", "layers.{}.", name, count=1)
-        found = (self.names | self.heads.get(kind or "", {}))[pattern]
-        return tuple(n.format(number[1] if number else "") for n in ((found,) if isinstance(found, str) else found))
+        number = LAYER.search(name)
+        found = (self.names | self.heads.get(kind or "", {}))[LAYER.sub("layers.{}.", name, count=1)]
+        texts = (found,) if isinstance(found, str) else found
+        layer = int(number[1]) if number else 0
+        if self.full is not None and layer > self.full:  # ours at `full` is the narrowing itself
+            texts, layer = tuple(FULL.sub("encoder_narrow.layer.", text) for text in texts), layer - self.full - 1
+        return tuple(text.format(layer) for text in texts)
+
+    def turn(self, name: str) -> Turn | None:
+        """How the tensor of theirs becomes our tensor `name`; None: it has our form."""
+        return self.turns.get(LAYER.sub("layers.{}.", name, count=1))
+
+    def notes(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Where their config is not believed."""
+        slips = [(key, *slip) for key, slip in self.meant.items() if config.get(key) == slip[0]]
+        return tuple(f"{key} {said} of config.json is read as {meant}, as trained" for key, said, meant in slips)
 
     def shape(self, config: Mapping[str, Any], place: object) -> Shape:
         """The Shape that their config says. Raises InputError with the key that is missing or makes no sense."""
@@ -93,18 +117,29 @@ class Layout:
                 raise InputError(
                     f"{place}: {key}", f"{config[key]!r} is another network", f"only {usual!r} is converted"
                 )
+        config = {**config, **{key: meant for key, (slip, meant) in self.meant.items() if config.get(key) == slip}}
         values = dict(self.fixed)
         for ours, theirs in self.fields.items():
-            values[ours] = self._number(config, theirs, place, type(self.published[theirs]))
+            least = 0 if ours == "full" else 1
+            values[ours] = self._number(config, theirs, place, type(self.published[theirs]), least=least)
         act = str(values["act"])
         if act not in ACTS:
             raise InputError(f"{place}: {self.fields['act']}", f"{act!r} is not known", f"known: {', '.join(ACTS)}")
         values |= {"act": ACTS[act], "width": values.get("width", values["dim"])}
         values["offset"] = self.pad(config, place) + 1 if self.offset_after_pad else 0
         shape = Shape(**values)
-        if shape.dim % shape.heads:
-            problem = f"{shape.heads} heads do not divide the width {shape.dim}"
+        heads = shape.attending * (2 if self.mixed else 1)
+        if shape.dim % heads:
+            problem = f"{heads} heads do not divide the width {shape.dim}"
             raise InputError(f"{place}: {self.fields['heads']}", problem, "mend config.json")
+        if shape.full is not None and shape.full > shape.layers:
+            problem = f"{shape.full} of {shape.layers} layers"
+            raise InputError(f"{place}: {self.fields['full']}", problem, "mend config.json")
+        if self.mixed and shape.kernel % 2 == 0:
+            raise InputError(f"{place}: {self.fields['kernel']}", f"{shape.kernel} is even", "mend config.json")
+        if shape.dim % shape.groups or shape.hidden % shape.groups:
+            problem = f"{shape.groups} groups do not divide {shape.dim} and {shape.hidden}"
+            raise InputError(f"{place}: {self.fields['groups']}", problem, "mend config.json")
         if shape.rows <= shape.offset:
             raise InputError(f"{place}: {self.fields['rows']}", f"{shape.rows} rows, {shape.offset} unused", "mend it")
         return shape
@@ -125,11 +160,14 @@ class Layout:
         """The config of a head of that kind in this layout."""
         if kind == "masked_lm":
             return MaskedLmConfig(act=self.masked_lm_act or shape.act, norm=LayerNormConfig(eps=shape.eps), tied=tied)
+        if kind in (None, "pooler"):
+            return PoolerConfig() if kind else None
+        given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
+        rate = shape.dropout if given is None else float(given)
         if kind == "sequence":
-            given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))
-            rate = shape.dropout if given is None else float(given)
-            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=self.sequence_act, dropout=rate)
-        return PoolerConfig() if kind == "pooler" else None
+            act = self.sequence_act or shape.act
+            return SequenceConfig(labels=tuple(labels), pool="cls", hidden=act, dropout=rate)
+        return TokenConfig(labels=tuple(labels), dropout=rate) if kind == "token" else SpanConfig(dropout=rate)
 
     def describe(self, shape: Shape) -> dict[str, Any]:
         """Their config of a Shape."""
@@ -146,87 +184,3 @@ class Layout:
         if kind is str and isinstance(value, str):
             return value
         raise InputError(f"{place}: {key}", f"{value!r} is not a usable {kind.__name__}", "mend config.json")
-
-
-def encoder_of(shape: Shape) -> EncoderConfig:
-    """The encoder of a Shape: post-norm layers of attention and feed-forward."""
-    norm = LayerNormConfig(eps=shape.eps)
-    attention = AttentionConfig(heads=shape.heads, head_dim=shape.dim // shape.heads, dropout=shape.attention_dropout)
-    layer = LayerConfig(
-        mix=(attention, MlpConfig(hidden=shape.hidden, act=shape.act)), dropout=shape.dropout, norm=norm
-    )
-    embedding = AbsoluteConfig(
-        vocab=shape.vocab,
-        width=None if shape.width == shape.dim else shape.width,
-        max_len=shape.rows - shape.offset,
-        offset=shape.offset,
-        types=shape.types,
-        dropout=shape.dropout,
-        norm=norm,
-    )
-    layers = (layer,) * shape.layers
-    return EncoderConfig(dim=shape.dim, embedding=embedding, layers=layers, init_std=shape.init_std)
-
-
-def shape_of(config: EncoderConfig) -> Shape:
-    """The Shape of an encoder, read off its embedding and first layer.
-
-    Raises InputError, with the path of what differs, where it is not an encoder of these layouts.
-    """
-    place, embedding, first = "config.encoder", config.embedding, config.layers[0]
-    attention, mlp = (*getattr(first, "mix", ()), None, None)[:2]
-    for number, step in enumerate(config.layers):
-        if isinstance(step, NarrowConfig):
-            raise InputError(place, f"layer {number} is a narrowing; transformers has none", KEEP)
-    if not isinstance(embedding, AbsoluteConfig):
-        raise InputError(f"{place}.embedding", "no table of absolute positions", WHY)
-    if not isinstance(attention, AttentionConfig) or not isinstance(mlp, MlpConfig):
-        raise InputError(f"{place}.layers[0].mix", "not attention and then an mlp", WHY)
-    shape = Shape(
-        dim=config.dim,
-        layers=len(config.layers),
-        heads=attention.heads,
-        hidden=mlp.hidden,
-        act=mlp.act,
-        vocab=embedding.vocab,
-        rows=embedding.max_len + embedding.offset,
-        offset=embedding.offset,
-        types=embedding.types,
-        width=embedding.width or config.dim,
-        eps=getattr(embedding.norm, "eps", 0.0),
-        dropout=embedding.dropout,
-        attention_dropout=attention.dropout,
-        init_std=config.init_std,
-    )
-    same(config, encoder_of(shape), place, WHY)
-    return shape
-
-
-KEEP = "keep the slimbert folder, `import slimbert.hf` reads it"
-WHY = f"transformers' layouts cannot say it; {KEEP}"
-
-
-def same(ours: Any, said: Any, place: str, remedy: str) -> None:
-    """Raise InputError at the first place where our config differs from what another library's config says."""
-    difference = _difference(dump(ours), dump(said), place)
-    if difference:
-        raise InputError(*difference, remedy)
-
-
-def _difference(ours: Any, said: Any, place: str) -> tuple[str, str] | None:
-    if isinstance(ours, dict) and isinstance(said, dict) and ours.keys() == said.keys():
-        found = (_difference(ours[key], said[key], f"{place}.{key}") for key in ours)
-    elif isinstance(ours, list) and isinstance(said, list) and len(ours) == len(said):
-        found = (_difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(ours, said, strict=True)))
-    else:
-        return None if ours == said else (place, f"{_named(ours)} where the layout has {_named(said)}")
-    return next((difference for difference in found if difference), None)
-
-
-def _named(value: Any) -> str:
-    """A part by its kind, a list by its length, anything else as it is."""
-    if isinstance(value, dict):
-        return str(value.get("kind", "a mapping"))
-    if isinstance(value, list):
-        return f"{len(value)} entries"
-    return "nothing" if value is None else repr(value)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...errors import InputError
 from .layout import TABLE, Layout
 
+OTHERS = {"sequence": "MultipleChoice|TokenClassification|QuestionAnswering", "token": "MultipleChoice"}
 BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids)$")
 MEND = "mend config.json, or copy the folder again"
 
@@ -29,20 +30,20 @@ def plain_names(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 def kind_of(layout: Layout, tensors: Mapping[str, Tensor], architecture: str, prefer: str) -> str | None:
     """The kind of head that these (plainly named) tensors hold whole; None: none that we have."""
-    for kind in ("sequence", prefer, "masked_lm", "pooler"):
+    for kind in ("sequence", "token", "span", prefer, "masked_lm", "pooler"):
         names = {n for n in _names(layout, kind) if n != _decoder(layout)}
         if not names or not names <= tensors.keys():
             continue
-        if kind == "sequence" and re.search("MultipleChoice|TokenClassification|QuestionAnswering", architecture):
-            continue
-        if kind != "sequence" or class_rows(layout, tensors) > 1:  # one row is a regression or a choice, without labels
+        if kind not in OTHERS:
             return kind
+        if class_rows(layout, tensors, kind) > 1 and not re.search(OTHERS[kind], architecture):
+            return kind  # one row is a regression or a choice, without labels
     return None
 
 
-def class_rows(layout: Layout, tensors: Mapping[str, Tensor]) -> int:
-    """How many classes the sequence head among these tensors has."""
-    return tensors[_only(layout, "sequence", "head.classes.weight")].shape[0]
+def class_rows(layout: Layout, tensors: Mapping[str, Tensor], kind: str) -> int:
+    """How many classes the sequence or token head among these tensors has."""
+    return tensors[_only(layout, kind, "head.classes.weight")].shape[0]
 
 
 def tied(layout: Layout, tensors: Mapping[str, Tensor], *, said: bool) -> bool:
@@ -60,28 +61,33 @@ def gather(
     """
     out, used = {}, set()
     for name, shape in wanted.items():
-        sources = layout.theirs(name, kind)
-        part = (shape[0] // len(sources), *shape[1:])
+        sources, turn = layout.theirs(name, kind), layout.turn(name)
+        form = shape if turn is None else tuple(turn.theirs(torch.empty(shape, device="meta")).shape)
+        part = (form[0] // len(sources), *form[1:])
         for source in sources:
+            asked = (*part, 1) if source.endswith(layout.columns) else part
             found = tuple(tensors[source].shape) if source in tensors else "missing"
-            if found != part:
-                raise InputError(place, f"{source!r} is {found}, config.json asks for {part}", MEND)
+            if found != asked:
+                raise InputError(place, f"{source!r} is {found}, config.json asks for {asked}", MEND)
             if not tensors[source].is_floating_point():
                 raise InputError(place, f"{source!r} is {tensors[source].dtype}", "convert the unquantised model")
         used |= set(sources)
-        values = [tensors[source].float() for source in sources]
-        out[name] = torch.cat(values) if len(values) > 1 else values[0].clone()
+        values = [tensors[source].float().reshape(part) for source in sources]
+        value = torch.cat(values) if len(values) > 1 else values[0].clone()
+        out[name] = value if turn is None else turn.ours(value, shape).contiguous()
     return out, _left_over(layout, {k: v for k, v in tensors.items() if k not in used}, kind, place)
 
 
 def scatter(layout: Layout, tensors: Mapping[str, Tensor], kind: str | None) -> dict[str, Tensor]:
     """Their tensors of ours; the encoder bears its prefix where there is a head besides the pooler."""
     out = {}
-    prefix = layout.prefix if kind in ("sequence", "masked_lm") else ""
+    prefix = "" if kind in (None, "pooler") else layout.prefix
     for name, value in tensors.items():
-        sources = layout.theirs(name, kind)
+        sources, turn = layout.theirs(name, kind), layout.turn(name)
+        value = value if turn is None else turn.theirs(value)
         for source, part in zip(sources, value.chunk(len(sources)), strict=True):
             inside = source.partition(".")[0] in layout.body
+            part = part.unsqueeze(-1) if source.endswith(layout.columns) else part
             out[f"{prefix}{source}" if inside else source] = part.detach().cpu().contiguous().clone()
     if _decoder(layout) in out:  # an untied decoder has its own copy of the bias
         out |= {copy: out[first].clone() for copy, first in layout.copies.items()}

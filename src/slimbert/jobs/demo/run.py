@@ -223,11 +223,14 @@ class _Run:
             "report": "report.md",
             "numbers": "report.json",
             "picture": "demo.png",
+            "text": "corpus.jsonl",
+            "tokenizer": "tokenizer",
+            "rows of tokens": "data",
             "labelled data": "labelled",
             "pretrained encoder": "pretrained",
+            "untrained encoder": "untrained",
             "MiniLM-L6": "minilm",
             "fine-tuned models": "finetuned",
-            "tokenizer": "tokenizer",
         }
         return {what: str(self.folder / name) for what, name in names.items()} | {"best classifier": str(winner.run)}
 

@@ -1,7 +1,8 @@
 """Answers cut out of a context: two scores for every piece, the best span over all windows of the context.
 
-Devlin et al. 2018, arXiv:1810.04805, sections 4.2 and 4.3. Where training has questions without an answer, an answer is
-withheld if no answer scores better by more than a threshold, chosen on validation.
+Devlin et al. 2018, arXiv:1810.04805, sections 4.2 and 4.3. Only the context and the first piece, which stands for no
+answer, leave the encoder. Where training has questions without an answer, an answer is withheld if no answer scores
+better by more than a threshold, chosen on validation.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from ...data.squad import Question
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import SpanConfig
+from ...model.kept import MULTIPLE
 from ...train.supervised import Judge, span
 from ..settings import Settings
 from .features import Column, Features
@@ -65,12 +67,16 @@ class Answering:
 
     def features(self, split: Split, *, labelled: bool) -> Features:
         windows = self._windows(split.texts)
-        first = [window.context_mask.astype(np.int64) for window in windows]
-        for mask in first:
-            mask[0] = 1  # the first piece stands for no answer
-        columns = {"context": Column(first, 0)}
+        kept = [_kept(window) for window in windows]
+        columns = {
+            "select": Column(kept, 0, MULTIPLE),
+            "context": Column([np.ones_like(places) for places in kept], 0, MULTIPLE),
+        }
         if labelled:
-            places = [_place(window, split.labels[window.row]) for window in windows]
+            places = [
+                np.searchsorted(rows, _place(window, split.labels[window.row]))
+                for window, rows in zip(windows, kept, strict=True)
+            ]
             columns |= {
                 "start": Column(np.array([start for start, _ in places])),
                 "end": Column(np.array([end for _, end in places])),
@@ -138,13 +144,13 @@ class Answering:
         """The best span of each text, and its probability among all places of all its windows."""
         windows: dict[int, list[tuple[PairWindow, Any]]] = {row: [] for row in range(len(texts))}
         for window, scores in zip(features.source, outputs, strict=True):
-            windows[window.row].append((window, scores[: len(window.ids)].astype(np.float64)))
+            windows[window.row].append((window, _at_places(window, scores)))
         made = []
         for row, text in enumerate(texts):
             parts = [window for window, _ in windows[row]]
             starts, ends = ([scores[:, side] for _, scores in windows[row]] for side in (0, 1))
             best = answer_of(_question(text).context, parts, starts, ends)
-            inside = [part.context_mask | (np.arange(len(part.ids)) == 0) for part in parts]
+            inside = [_kept(part) for part in parts]
             total = sum(_log_sum([own[m] for own, m in zip(one, inside, strict=True)]) for one in (starts, ends))
             made.append((best, float(np.exp(best.score - total))))
         return made
@@ -158,6 +164,21 @@ class Answering:
 
 def _question(text: Any) -> Question:
     return text if isinstance(text, Question) else Question("", text[0], text[1], ())
+
+
+def _kept(window: PairWindow) -> NDArray[np.intp]:
+    """Where an answer may begin and end: the first piece, which stands for no answer, and the context."""
+    inside = window.context_mask.copy()
+    inside[0] = True
+    return np.flatnonzero(inside)
+
+
+def _at_places(window: PairWindow, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores [K, 2] of the kept rows, at their places in the window: [S, 2], -inf elsewhere."""
+    places = _kept(window)
+    whole = np.full((len(window.ids), scores.shape[1]), -np.inf)
+    whole[places] = scores[: len(places)]
+    return whole
 
 
 def _place(window: PairWindow, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from ..settings import Settings
 from ..static import static_vectors
 from .features import Column, Features
 from .kind import Description, Error, Outputs
-from .sequences import cut_share
+from .sequences import cut_share, pool_of
 
 if TYPE_CHECKING:
     from ..baselines import Baseline
@@ -50,8 +50,7 @@ class Embedding:
         self.tokenizer, self.description, self.labels = tokenizer, description, labels
 
     def head(self, train: Split, settings: Settings, *, old: HeadConfig | None, narrows: bool) -> HeadConfig:
-        pool: Any = settings.pool or ("cls" if narrows else "mean")
-        return EmbedConfig(pool=pool, normalise=True)
+        return EmbedConfig(pool=pool_of(settings, narrows=narrows), normalise=True)
 
     def judge(self, train: Split, settings: Settings) -> Judge:
         widths = settings.widths

@@ -16,10 +16,12 @@ Ints = NDArray[np.int64]
 
 
 class Column(NamedTuple):
-    """A value per unit: numbers, or arrays, those of a batch filled up to the longest with `fill`."""
+    """A value per unit: numbers, or arrays, those of a batch filled up to the longest with `fill`, and further to a
+    multiple of `multiple`."""
 
     values: Sequence[Any] | NDArray[Any]
     fill: int | None = None
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,12 @@ class Features:
             first = np.cumsum([0, *(len(group) for group in groups[:-1])])
             places = [np.arange(start, start + len(group)) for start, group in zip(first, groups, strict=True)]
             made[self.grouped] = pad(places, -1, multiple=1)
-        for name, (values, fill) in self.columns.items():
+        for name, (values, fill, multiple) in self.columns.items():
             chosen = [values[unit] for unit in index]
-            made[name] = torch.from_numpy(np.asarray(chosen)) if fill is None else pad(chosen, fill, multiple=1)
+            if fill is None:
+                made[name] = torch.from_numpy(np.asarray(chosen))
+            else:
+                made[name] = pad(chosen, fill, multiple=multiple)
         return {name: value.to(device) for name, value in made.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ...config import HeadConfig
 from ...data.tokenizer import TextTokenizer
 from ...errors import InputError
-from ...model.heads import Answer, SequenceConfig
+from ...model.heads import Answer, Pool, SequenceConfig
 from ..settings import Settings
 from .features import Features
 from .kind import Description
@@ -59,14 +59,23 @@ def sequence_head(
 ) -> SequenceConfig:
     """The head that is there where it has these labels; else one on the mean of the tokens (on the first token where
     the encoder narrows)."""
-    if settings.pool == "mean" and narrows:
-        raise InputError("--set pool", "mean, but this encoder narrows to the first token", "leave it out, or give cls")
-    if isinstance(old, SequenceConfig):
+    pool = pool_of(settings, narrows=narrows)
+    if isinstance(old, SequenceConfig) and not (narrows and old.pool == "mean"):
         asked = (labels, answer, settings.pool or old.pool, settings.hidden or old.hidden)
         if asked == (old.labels, old.answer, old.pool, old.hidden):
             return old
-    pool: Any = settings.pool or ("cls" if narrows else "mean")
     return SequenceConfig(labels=labels, pool=pool, hidden=settings.hidden, answer=answer)
+
+
+def pool_of(settings: Settings, *, narrows: bool) -> Pool:
+    """What the settings say; else the mean of the tokens, or the first token where the encoder narrows.
+
+    Raises InputError where the encoder narrows, and a mean would leave nothing to spare.
+    """
+    if settings.pool == "mean" and narrows:
+        raise InputError("--set pool", "mean, but this encoder narrows to the first token", "leave it out, or give cls")
+    chosen: Any = settings.pool or ("cls" if narrows else "mean")
+    return chosen
 
 
 def _longest(max_len: int) -> int:

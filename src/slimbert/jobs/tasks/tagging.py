@@ -20,6 +20,7 @@ from ...data.tagging import Tagged, of_text, of_words
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import TokenConfig
+from ...model.kept import MULTIPLE
 from ...train.supervised import IGNORED, Judge, tags
 from ..settings import Settings
 from .features import Column, Features
@@ -61,10 +62,10 @@ class Tagging:
     def features(self, split: Split, *, labelled: bool) -> Features:
         rows = [_tagged(text).words for text in split.texts]
         windows = encode_words(self.tokenizer, rows, max_len=self.description.max_len, stride=STRIDE)
-        columns = {"select": Column([window.first_pieces for window in windows], 0)}
+        columns = {"select": Column([window.first_pieces for window in windows], 0, MULTIPLE)}
         if labelled:
             owned = [split.labels[window.row][window.owned[0] : window.owned[1]] for window in windows]
-            columns["labels"] = Column(owned, IGNORED)
+            columns["labels"] = Column(owned, IGNORED, MULTIPLE)
         owner = np.array([window.row for window in windows], dtype=np.int64)
         return Features([window.ids for window in windows], None, owner, columns=columns)
 

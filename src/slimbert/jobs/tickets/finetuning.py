@@ -1,0 +1,53 @@
+"""A ticket in fine-tuning: drawn early in the first epoch, then trained for the epochs that were asked for."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...errors import RunError
+from ...methods.earlybird import TicketRecipe
+from ...model import extract
+from ...train.objectives import Batch
+from ...train.signals import Stop
+from .draw import beginning, drawn_in, go_on
+from .stage import Clock, Dense
+
+if TYPE_CHECKING:
+    from ..finetune import Run
+
+
+def dense(run: "Run") -> Dense:
+    """The run as the search sees it; shares are of an epoch."""
+    settings = run.settings
+
+    def batches(start: int) -> Iterator[Batch]:
+        return run.rows.training(start, settings.batch_size, seed=settings.seed, device=run.device)
+
+    return Dense(
+        objective=run.objective,
+        accelerator=run.accelerator,
+        folder=run.folder,
+        optim=run.optim,
+        clock=Clock(run.per_epoch, settings.warmup * run.updates / run.per_epoch, run.updates),
+        batches=batches,
+        rate=run.rate,
+        identity=run.identity(),
+        seed=settings.seed,
+        quiet=run.quiet,
+    )
+
+
+def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:
+    """Draw a ticket and put it in the place of the run's model. Its head is the one that the search began with.
+
+    Raises RunError where no update is left to train the ticket with.
+    """
+    searched, rule, whole = dense(run), recipe.train, run.whole
+    ticket = drawn_in(searched, recipe, stop)
+    run.begin, run.updates = beginning(recipe, ticket), round(rule.share * run.updates)
+    run.optim = replace(run.optim, lr=rule.lr * run.optim.lr)
+    run.weights = f"{run.weights} cut to {ticket.digest}"
+    run.take(extract(whole, ticket.subnet))
+    go_on(searched, recipe, ticket, whole.encoder, into=run.objective, optimizer=run.optimizer)
+    if run.rate(run.begin) is None:
+        raise RunError("no update is left to train the ticket with; give more epochs, or lower ticket.detector.last")

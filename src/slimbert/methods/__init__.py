@@ -1,0 +1,1 @@
+"""Methods that make a model smaller or its training shorter: objectives around objectives, importance, drawing."""

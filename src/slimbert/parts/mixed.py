@@ -1,0 +1,176 @@
+"""Mixed attention: some heads attend, the others convolve with kernels that are made from the span around each token.
+
+q, k, v, u = W x,    s = point(depth(x))                 depth: parts/depthwise.py
+attended[t]  = softmax(q_h k_h' / sqrt(head_dim)) v_h    for every attending head h
+convolved[t] = sum_j w[t, j] u[t + j - side]             w = softmax over j of (W_span (s * q))[t], k numbers per head
+y = W_out [attended, convolved]
+
+Jiang et al. 2020, arXiv:2008.02496 (ConvBERT), and its published code, whose convolutions also read
+padding: `padding: published`. Here they read nothing there, and nothing of another document.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Count, PositionConfig, Share, kind
+from ..errors import InputError
+from ..state import Context, Mixed, pick, places
+from .core import Core, Sdpa, additive
+from .depthwise import Depthwise
+from .dynamic import convolve, of_taps
+from .linear import Fused
+from .position import RotaryConfig
+from .taps import gathered, readable, real
+
+Padding = Literal["masked", "published"]
+
+
+def reduced(dim: int, heads: int, *, ratio: int = 2) -> tuple[int, int]:
+    """(heads that attend, width of a head) of an encoder of width `dim` with nominally `heads` heads.
+
+    The published code's rule: heads keep the width dim / heads, and there are `ratio` (the paper's gamma) times fewer,
+    but one at least. transformers has another: as many heads, so wide that they fill half of `dim`. At a ratio of 2
+    and an even number of heads they agree.
+    """
+    if heads < 1 or dim % heads:
+        raise InputError("heads", f"{heads} heads do not divide the width {dim}", "choose a divisor")
+    if ratio < 1:
+        raise InputError("ratio", f"{ratio} is below 1", "give 1 or more")
+    return max(1, heads // ratio), dim // heads
+
+
+@kind("mixed_attention")
+class MixedAttentionConfig:
+    """`conv_heads`: heads that convolve; `span_heads`: heads of the query, all of which feed the kernels and the first
+    `heads` of which attend; None: as many as `heads`. `padding`: what the convolutions read there, nothing (masked) or
+    tokens as everywhere (published)."""
+
+    heads: Count = 6
+    conv_heads: Count | None = None
+    span_heads: Count | None = None
+    head_dim: Count = 64
+    kernel: Count = 9
+    bias: bool = True
+    dropout: Share = 0.0
+    position: PositionConfig | None = None
+    padding: Padding = "masked"
+    axes = {"head": ("heads", "head_dim"), "conv_head": ("conv_heads", "head_dim")}
+    mixes_tokens = True
+
+    def __post_init__(self) -> None:
+        for name in ("conv_heads", "span_heads"):  # resolved here: cutting `heads` must not cut the others
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.heads)
+
+    def check(self, dim: int, path: str) -> None:
+        if self.kernel % 2 == 0:
+            raise InputError(f"{path}.kernel", f"{self.kernel} is even, a token has no middle", "give an odd number")
+        if (self.span_heads or 0) < self.heads:
+            problem = f"{self.span_heads} heads of the query for {self.heads} that attend"
+            raise InputError(f"{path}.span_heads", problem, f"give at least {self.heads}, or null")
+        if isinstance(self.position, RotaryConfig) and self.head_dim % 2:
+            raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {self.head_dim} is odd", "make it even")
+
+    def build(self, dim: int) -> "MixedAttention":
+        return MixedAttention(self, dim)
+
+
+class MixedAttention(nn.Module):
+    """[B, S, dim] -> [B, S, dim]. With a, c, s = head_dim times heads, conv_heads, span_heads, in multiply-adds per
+    token: dim (3 a + 2 c + 2 s) + 2 S0 a, and kernel (dim + c + s * conv_heads) of the convolutions.
+
+    Where few rows are kept the kernels are applied to the tokens around them instead of to their values, then
+    projected: exact, and the values of all other tokens are never made.
+    """
+
+    axes = {
+        "qkvu.weight": ("~head|head|head|conv_head", "dim"),
+        "qkvu.bias": ("~head|head|head|conv_head",),
+        "depth.weight": ("dim", None, None),
+        "point.weight": ("~head", "dim"),
+        "point.bias": ("~head",),
+        "span.weight": ("conv_head", "~head"),  # `kernel` rows per head
+        "span.bias": ("conv_head",),
+        "out.weight": ("dim", "head|conv_head"),
+        "out.bias": ("dim",),
+        "position.slopes": ("head",),
+    }
+    sinks = {"head": "out.weight", "conv_head": "out.weight"}
+
+    def __init__(self, config: MixedAttentionConfig, dim: int) -> None:
+        super().__init__()
+        self.heads, self.conv_heads = config.heads, config.conv_heads or config.heads
+        span_heads = config.span_heads or config.heads
+        self.attend, conv, span = (n * config.head_dim for n in (self.heads, self.conv_heads, span_heads))
+        self.kernel, self.dropout, self.padding = config.kernel, config.dropout, config.padding
+        self.qkvu = Fused(dim, (span, self.attend, self.attend, conv), bias=config.bias)
+        self.depth = Depthwise(dim, config.kernel)
+        self.point = nn.Linear(dim, span, bias=config.bias)
+        self.span = nn.Linear(span, self.conv_heads * config.kernel, bias=config.bias)
+        self.out = nn.Linear(self.attend + conv, dim, bias=config.bias)
+        self.position = None if config.position is None else config.position.build(config.heads, config.head_dim)
+        self.core: Core = Sdpa()
+
+    def forward(self, x: Tensor, ctx: Context) -> Tensor | Mixed:
+        near = ctx if self.padding == "masked" else ctx._replace(mask=None)  # what the convolutions read
+        few = ctx.index is not None and self._are_few(ctx.index.shape[1], ctx.kv.shape[1])
+        if ctx.kv is x:
+            q, k, v, *u = self.qkvu.maps(x)
+        else:
+            (q,) = self.qkvu.maps(x, 0, 1)
+            k, v, *u = self.qkvu.maps(ctx.kv, 1, 3 if few else 4)
+        convolved = self._of_few(q, near) if few else self._convolve(q, u[0], near)
+        attended, weights = self._attend(q[..., : self.attend], k, v, ctx)
+        y = self.out(torch.cat((attended, convolved), dim=-1))
+        return y if weights is None else Mixed(y, maps=(weights,))
+
+    def _convolve(self, q: Tensor, u: Tensor, ctx: Context) -> Tensor:
+        """q [B, S, span], u [B, S0, conv] -> [B, S, conv]."""
+        spans = self.depth(real(ctx.kv, ctx.mask), ctx.segments)
+        w = self._kernels(q, self.point(spans if ctx.index is None else pick(spans, ctx.index)))
+        if ctx.index is not None:
+            return of_taps(self._by_head(gathered(u, ctx, self.kernel)), w.to(u.dtype)).flatten(2)
+        there = readable(ctx, self.kernel)
+        w = w if there is None else w.masked_fill(~there.unsqueeze(2), 0.0)
+        return convolve(self._by_head(u), w).flatten(2)
+
+    def _of_few(self, q: Tensor, ctx: Context) -> Tensor:
+        """As `_convolve`, from the neighbours of the rows at ctx.index alone: sum_j w_j (W u_j) = W (sum_j w_j u_j)."""
+        taps = gathered(ctx.kv, ctx, self.kernel)  # [B, K, kernel, dim]
+        w = self._kernels(q, self.point(self.depth.of_taps(taps)))
+        sums = torch.matmul(w.to(taps.dtype), taps)  # [B, K, H, dim]
+        weight = self._by_head(self.qkvu.weight[-self.qkvu.sizes[3] :].T)  # [dim, H, head_dim]
+        y = torch.einsum("bkhd,dhe->bkhe", sums, weight)
+        if self.qkvu.bias is not None:
+            there = gathered(torch.ones_like(ctx.kv[..., :1]), ctx, self.kernel)  # [B, K, kernel, 1]
+            share = (w * there.transpose(2, 3)).sum(dim=-1, keepdim=True)  # of the kernel that meets a token
+            y = y + share * self._by_head(self.qkvu.bias[-self.qkvu.sizes[3] :])
+        return y.flatten(2)
+
+    def _are_few(self, kept: int, length: int) -> bool:
+        """Whether so many rows are served best by what stands around them; an exported graph serves any number."""
+        return torch.compiler.is_exporting() or 2 * kept <= length  # a half: chosen by sense, not measured
+
+    def _kernels(self, q: Tensor, keys: Tensor) -> Tensor:
+        """[B, S, conv_heads, kernel], summing to 1 over the kernel."""
+        logits = self.span(keys * q)
+        return logits.view(*logits.shape[:-1], self.conv_heads, self.kernel).softmax(dim=-1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, ctx: Context) -> tuple[Tensor, Tensor | None]:
+        """([B, S, attend], the attention map if the core keeps it)."""
+        q, k, v = (x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2) for x in (q, k, v))
+        bias = additive(ctx.mask, ctx.segments, ctx.index, q.dtype)
+        if self.position is not None:
+            columns = places(None, ctx.kv.shape[1], q.device)
+            rows = columns if ctx.index is None else ctx.index
+            q, k = self.position.turn(q, rows), self.position.turn(k, columns)
+            extra = self.position.bias(rows, columns)
+            bias = bias if extra is None else extra if bias is None else bias + extra
+        y, weights = self.core(q, k, v, bias, self.dropout if self.training else 0.0)
+        return y.transpose(1, 2).flatten(2), weights
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """[..., conv] -> [..., conv_heads, head_dim], a view."""
+        return x.view(*x.shape[:-1], self.conv_heads, -1)

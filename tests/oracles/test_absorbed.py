@@ -1,0 +1,222 @@
+"""Absorbed keys and values, and those of several layers in one product: the same function as the plain products."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from slimbert.model.encoder import Encoder
+from slimbert.model.model import Model
+from slimbert.parts import absorbed
+from slimbert.parts.attention import Attention, AttentionConfig
+from slimbert.parts.core import Explicit, use_core
+from slimbert.parts.embedding import AbsoluteConfig
+from slimbert.parts.mlp import MlpConfig
+from slimbert.parts.narrow import NarrowConfig
+from slimbert.parts.norm import LayerNormConfig
+from slimbert.parts.position import AlibiConfig, RotaryConfig
+from slimbert.parts.residual import LayerConfig
+from slimbert.state import Context, Mixed, pick
+from toys import VOCAB, Batch, encoder_of, mixer_of, model_of, name, output, pack
+
+FORMS = [
+    AttentionConfig(heads=4, head_dim=8),
+    AttentionConfig(heads=1, head_dim=6, bias=False),
+    AttentionConfig(heads=3, head_dim=8, position=AlibiConfig()),
+]
+EVERY = pytest.mark.parametrize("config", FORMS, ids=name)
+EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32
+
+
+def attention(config: Any, *, double: bool = True) -> Attention:
+    mixer = mixer_of(config)
+    assert isinstance(mixer, Attention)
+    return mixer.double() if double else mixer
+
+
+def contexts(dtype: torch.dtype) -> list[tuple[Tensor, Context]]:
+    """(rows, what they may read): unpadded, padded, one row a text, packed and padded."""
+    batch = Batch()
+    x, first = batch.x.to(dtype), torch.zeros(3, 1, dtype=torch.long)
+    packed, segments = pack(x)
+    there, index = torch.arange(26)[None] < 25, torch.tensor([[24, 0, 12, 11]])
+    return [
+        (pick(x, batch.select), Context(x, None, batch.select)),
+        (pick(x, batch.select), Context(x, batch.mask, batch.select)),
+        (pick(x, first), Context(x, batch.mask, first)),
+        (pick(packed, index), Context(packed, there, index, segments=segments)),
+    ]
+
+
+@EVERY
+@pytest.mark.parametrize("core", ["explicit", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_absorbed_is_direct(config: Any, core: Any, dtype: torch.dtype):
+    mixer = attention(config, double=dtype == torch.float64)
+    use_core(mixer, core)
+    for rows, ctx in contexts(dtype):
+        answers = []
+        for mixer.absorb in (False, True):
+            answers.append(output(mixer(rows, ctx)))
+        assert_close(answers[1], answers[0], **(EXACT if dtype == torch.float64 else CLOSE))
+
+
+@EVERY
+def test_gradients_are_the_direct_ones(config: Any):
+    mixer = attention(config)
+    for rows, ctx in contexts(torch.float64):
+        found = []
+        for mixer.absorb in (False, True):
+            mixer.zero_grad()
+            kv = ctx.kv.clone().requires_grad_()
+            output(mixer(rows, ctx._replace(kv=kv))).square().sum().backward()
+            found.append([kv.grad, *(p.grad.clone() for p in mixer.parameters() if p.grad is not None)])
+        assert_close(found[1], found[0], **EXACT)
+
+
+def test_dropped_weights_are_those_of_the_direct_form():
+    """The same draws give the same answer: the bias of the values counts as often as weights were kept."""
+    mixer = attention(AttentionConfig(heads=4, head_dim=8, dropout=0.5)).train()
+    use_core(mixer, "explicit")
+    for rows, ctx in contexts(torch.float64):
+        answers = []
+        for mixer.absorb in (False, True):
+            torch.manual_seed(3)
+            answers.append(output(mixer(rows, ctx)))
+        assert_close(answers[1], answers[0], **EXACT)
+
+
+def test_dropping_changes_no_mean():
+    """2,000 draws: within six standard errors of the answer without dropping."""
+    mixer = attention(AttentionConfig(heads=4, head_dim=8, dropout=0.2))
+    mixer.absorb = True
+    rows, ctx = contexts(torch.float64)[1]
+    with torch.no_grad():
+        plain = output(mixer(rows, ctx))
+        torch.manual_seed(0)
+        mixer.train()
+        draws = torch.stack([output(mixer(rows, ctx)) for _ in range(2000)])
+    error = draws.std(dim=0) / 2000**0.5
+    assert ((draws.mean(dim=0) - plain).abs() <= 6 * error).all()
+
+
+def test_maps_are_the_direct_ones():
+    mixer = attention(FORMS[0])
+    use_core(mixer, Explicit(keep_maps=True))
+    for rows, ctx in contexts(torch.float64):
+        found = []
+        for mixer.absorb in (False, True):
+            answer = mixer(rows, ctx)
+            assert isinstance(answer, Mixed)
+            found.append(answer.maps[0])
+        assert_close(found[1], found[0], **EXACT)
+        assert_close(found[0].sum(dim=-1), torch.ones_like(found[0][..., 0]), **EXACT)
+
+
+def test_bfloat16_stays():
+    mixer = attention(FORMS[0], double=False).bfloat16()
+    mixer.absorb = True
+    rows, ctx = contexts(torch.bfloat16)[1]
+    assert output(mixer(rows, ctx)).dtype == torch.bfloat16
+
+
+def test_bfloat16_is_about_as_exact_as_the_direct_form():
+    """Under autocast, against float32: products of width 32 instead of 8 are rounded, so three times the error is let
+    pass."""
+    mixer = attention(FORMS[0], double=False)
+    rows, ctx = contexts(torch.float32)[1]
+    mixer.absorb = False
+    with torch.no_grad():
+        plain = output(mixer(rows, ctx))
+    errors = []
+    for mixer.absorb in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            errors.append(float((output(mixer(rows, ctx)).float() - plain).abs().mean()))
+    assert 0 < errors[1] < 3 * errors[0]
+
+
+def test_rotary_positions_are_never_absorbed():
+    """The keys are turned between their map and the score."""
+    mixer = attention(AttentionConfig(heads=4, head_dim=8, position=RotaryConfig()))
+    rows, ctx = contexts(torch.float64)[1]
+    plain = output(mixer(rows, ctx))
+    mixer.absorb = True
+    assert not mixer.absorbs(1, 1000)
+    assert_close(output(mixer(rows, ctx)), plain, rtol=0, atol=0)
+
+
+def test_an_exported_graph_has_one_form(monkeypatch: pytest.MonkeyPatch):
+    mixer = attention(FORMS[0])
+    assert mixer.absorbs(1, 1000)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert not mixer.absorbs(1, 1000)
+
+
+@pytest.mark.parametrize(("length", "most"), [(128, 45), (512, 61)])
+def test_the_rule_counts_multiply_adds(length: int, most: int, monkeypatch: pytest.MonkeyPatch):
+    """Of the base size: absorbing 8 m d^2 + 4 m n h d operations, projecting 4 n d^2 + 4 m d^2 + 4 m n d."""
+    base: Any = {"length": length, "dim": 768, "heads": 12, "width": 768}
+    monkeypatch.setattr(absorbed, "PRICE", 1.0)
+    assert absorbed.pays(rows=most, **base)
+    assert not absorbed.pays(rows=most + 1, **base)
+    monkeypatch.setattr(absorbed, "PRICE", 2.0)
+    assert not absorbed.pays(rows=most, **base)
+    assert absorbed.pays(rows=1, **base)
+
+
+# keys and values of several layers in one product
+
+
+def mixed_encoder() -> Model:
+    """Behind the narrowing: with and without biases, a layer with its norm in front, one that mixes twice."""
+    plain, bare = FORMS[0], AttentionConfig(heads=2, head_dim=8, bias=False)
+    layers = (
+        LayerConfig(mix=(plain, MlpConfig(hidden=48))),
+        NarrowConfig(),
+        LayerConfig(mix=(plain, MlpConfig(hidden=48))),
+        LayerConfig(mix=(bare,)),
+        LayerConfig(mix=(plain,), wiring="pre"),
+        LayerConfig(
+            mix=(FORMS[2], MlpConfig(hidden=48), AttentionConfig(heads=4, head_dim=8, position=RotaryConfig()))
+        ),
+    )
+    table = AbsoluteConfig(vocab=VOCAB, width=16, max_len=16)
+    return model_of(encoder_of(*layers, embedding=table, final_norm=LayerNormConfig())).double()
+
+
+@pytest.mark.parametrize("select", [False, True], ids=["all", "kept"])
+def test_one_product_for_all_layers_is_one_for_each(select: bool):
+    model, batch = mixed_encoder(), Batch()
+    places = batch.select if select else None
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.absorb = False
+    names = set(model.state_dict())
+    found: list[tuple[Tensor, dict[str, Tensor]]] = []
+    for joins in (False, True):
+        model.encoder.joins = joins
+        model.zero_grad()
+        x = model(batch.ids, mask=batch.mask, select=places)
+        x.square().sum().backward()
+        found.append((x.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+    assert_close(found[1], found[0], **EXACT)
+    assert set(model.state_dict()) == names
+
+
+def test_layers_with_the_norm_in_front_project_for_themselves():
+    encoder: Encoder = mixed_encoder().encoder
+    for module in encoder.modules():
+        if isinstance(module, Attention):
+            module.absorb = False
+    memory = torch.zeros(3, 12, 32, dtype=torch.float64)
+    asked = encoder._projected(memory, 4)
+    assert {i: set(own) for i, own in asked.items()} == {2: {0}, 3: {0}, 5: {0, 2}}
+    assert [part.shape[-1] for part in asked[3][0]] == [16, 16]
+
+
+def test_where_keys_are_absorbed_nothing_is_projected():
+    encoder = mixed_encoder().encoder
+    assert encoder._projected(torch.zeros(3, 500, 32, dtype=torch.float64), 1) == {}
