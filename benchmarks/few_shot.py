@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from arms import corpus, listed, measured, minilm, ours, parser, smaller, table
 from records import describe, done, keep, picture, same_machine, same_settings
 
@@ -127,8 +128,17 @@ def draw(found: Mapping[str, Scores], file: Path) -> None:
             each = [over_seeds(scores[size][method]) for size in sizes]
             places = [size * 2**shift for size in sizes]
             means = [100 * one.mean for one in each]
-            reach = [100 * (one.high - one.mean) if one.high == one.high else 0.0 for one in each]
-            axes.errorbar(places, means, yerr=reach, label=method, color=colour, marker="o", capsize=3, linewidth=1.8)
+            reach = np.array([[100 * one.mean - _share(one.low), _share(one.high) - 100 * one.mean] for one in each]).T
+            axes.errorbar(
+                places,
+                means,
+                yerr=np.nan_to_num(reach),
+                label=method,
+                color=colour,
+                marker="o",
+                capsize=3,
+                linewidth=1.8,
+            )
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(scores), [str(size) for size in sorted(scores)])
         axes.minorticks_off()
@@ -140,6 +150,11 @@ def draw(found: Mapping[str, Scores], file: Path) -> None:
     panels[0][-1].legend(frameon=False, loc="lower right")
     figure.savefig(file, dpi=150)
     plt.close(figure)
+
+
+def _share(value: float) -> float:
+    """In %, no less than 0 and no more than 100, which the interval of few draws may be."""
+    return float(np.clip(100 * value, 0, 100))
 
 
 def _text(record: str, found: Mapping[str, Scores], advised: Sequence[str], seeds: int) -> str:

@@ -30,7 +30,7 @@ VALIDATION, TEST, ASKED = 200, 2000, 200  # rows; ASKED: reviews whose answers a
 ARMS = {
     "cut at 128": ("max_len=128", "windows=cut"),
     "cut at 512": ("max_len=512", "windows=cut"),
-    "windows of 512": ("max_len=512", "windows=mean", "chunk=16"),  # 16 rows of 512 tokens at a time fit into 4 GB
+    "windows of 512": ("max_len=512", "windows=mean", "chunk=16"),  # 16 rows of 512 tokens at a time: 7 GB in all
 }
 
 
@@ -103,8 +103,9 @@ def _said(name: str, seeds: int) -> list[str]:
             said.append(
                 f"{whole} against {arm}, seed {seed}: {points:+.1f} points ({sure}), {times:.1f} times the time."
             )
-    cost = "One epoch on a sixth of train: no full IMDB score. One seed says nothing of the spread between seeds."
-    return [*said, cost]
+    known = done(name, "settings")
+    said.append(f"{known['rows']:,} of 25,000 reviews to learn from, {known['epochs']} epoch(s): no full IMDB score.")
+    return said if seeds > 1 else [*said, "One seed says nothing of the spread between seeds."]
 
 
 if __name__ == "__main__":
