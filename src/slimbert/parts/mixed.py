@@ -22,7 +22,7 @@ from .depthwise import Depthwise
 from .dynamic import convolve, of_taps
 from .linear import Fused
 from .position import RotaryConfig
-from .taps import readable, real
+from .taps import readable, real, taken
 
 Padding = Literal["masked", "published"]
 
@@ -134,7 +134,7 @@ class MixedAttention(nn.Module):
             there = readable(ctx, self.kernel)
             w = w if there is None else w.masked_fill(~there.unsqueeze(2), 0.0)
             return convolve(self._by_head(u), w).flatten(2)
-        taps, there = neighbours(ctx.kv if u is None else u, ctx, self.kernel)  # [B, K, kernel, dim or conv]
+        taps, there = taken(ctx.kv if u is None else u, ctx, self.kernel)  # [B, K, kernel, dim or conv]
         w = w.masked_fill(~there.unsqueeze(2), 0.0).to(taps.dtype)
         return self._projected(taps, w) if u is None else of_taps(self._by_head(taps), w).flatten(2)
 
