@@ -32,6 +32,8 @@ ENCODERS: dict[str, EncoderConfig] = {
     "rotary, pre-norm": encoder_of(TURNED, TURNED, final_norm=LayerNormConfig()),
     "narrow": presets.from_pattern("1{sf}:2{sf}", **SIZES),
     "context first": presets.from_pattern("1{sf},1{s}:1{f}", **SIZES),
+    "convbert": presets.from_pattern("2{mf}", **SIZES),
+    "narrow convbert": presets.from_pattern("1{mf}:1{mf}", **SIZES),
     "groupbert": presets.from_pattern("2{cgsg}", **SIZES),
     "narrow groupbert": presets.from_pattern("1{cgsg}:1{cgsg}", **SIZES),
     "mixed, grouped, convolving": toy_encoder(),
