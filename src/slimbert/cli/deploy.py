@@ -92,7 +92,10 @@ def convert(
     out: o.Out,
     to: Annotated[o.Target, typer.Option("--to", help="What to write.")] = o.Target.slimbert,
     layout: Annotated[
-        o.Layout | None, typer.Option("--layout", help="With --to transformers: its class; by default one that fits.")
+        o.Layout | None,
+        typer.Option(
+            "--layout", metavar="NAME", help="With --to transformers: bert, roberta, ...; by default one that fits."
+        ),
     ] = None,
     encoder_only: Annotated[bool, typer.Option("--encoder-only", help="Leave the head out.")] = False,
     padding: Annotated[

@@ -23,10 +23,10 @@ class Layout(enum.StrEnum):
     roberta = "roberta"
     distilbert = "distilbert"
     electra = "electra"
+    convbert = "convbert"
     groupbert = "groupbert"
     narrow_bert = "narrow_bert"
     narrowbert = "narrowbert"
-    convbert = "convbert"
 
 
 class Padding(enum.StrEnum):
