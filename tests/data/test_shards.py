@@ -255,7 +255,7 @@ def test_a_full_disk_stops_it_and_nothing_is_lost(
 
     def full(descriptor: int) -> None:
         made.append(descriptor)
-        if len(made) > 9:  # the tokenizer, asked.json and a first shard are written; then the disk is full
+        if len(made) > 11:  # tokenizer, hashes, asked.json and a first shard are written; then the disk is full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
