@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from slimbert.atomic import file_sha256
 from slimbert.errors import InputError
 from slimbert.train import checkpoints
 
@@ -261,7 +262,7 @@ def test_wrong_types_under_right_hashes_are_refused(changed: dict[str, object], 
         if header is not None:
             (path / "tensors.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
         files = {
-            name: {"size": (path / name).stat().st_size, "sha256": checkpoints._sha256(path / name)}
+            name: {"size": (path / name).stat().st_size, "sha256": file_sha256(path / name)}
             for name in ("state.json", "tensors.safetensors")
         }
         (path / "manifest.json").write_bytes(checkpoints._manifest(files))
