@@ -87,7 +87,10 @@ def test_the_run_folder_is_complete(learnt: Finetuned, reviews: Path):
     written = json.loads((run / "result.json").read_text())
     assert written == json.loads(json.dumps(learnt._asdict()))
     assert json.loads((run / "data.json").read_text())["sha256"] == load_task(reviews).sha256
-    assert yaml.safe_load((run / "recipe.yaml").read_text())["finetune"]["min_updates"] == 150
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())  # what was chosen stands there, too
+    assert (recipe["finetune"]["min_updates"], recipe["finetune"]["lr"]) == (150, default_lr(64))
+    assert (recipe["task"]["kind"], recipe["task"]["label_column"]) == ("classification", "label")
+    assert recipe["head"]["labels"] == ["negative", "positive"]
     training = [row for row in rows(run) if "loss" in row]
     assert [row["step"] for row in training] == list(range(1, learnt.updates + 1))
     assert any("val_loss" in row for row in rows(run))

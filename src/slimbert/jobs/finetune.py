@@ -156,7 +156,9 @@ class Run:
         if explain:
             self._say(*self.notes, about_length(self.kind, self.cut_share))
         start = self._start(resume)
-        self.folder.write_recipe({"encoder": encoder, "finetune": dump(self.settings)})
+        chosen = {"head": dump(self.whole.config.head), "task": self.kind.description.plain()}
+        said = {"encoder": encoder, "finetune": dump(self.settings) | {"lr": self.optim.lr}, **chosen}
+        self.folder.write_recipe(json.loads(json.dumps(said)))
         self.folder.write_environment()
         self.folder.write_json("data.json", {"sha256": self.task.sha256, "notes": list(self.notes)})
         if start.step == self.begin.step:
