@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
-from ..state import Context, Mixed, places
+from ..state import Context, Mixed
 from .absorbed import absorbed, pays
-from .core import Core, Explicit, Sdpa, additive
+from .core import Core, Explicit, Sdpa
 from .linear import Fused
-from .position import Rotary, RotaryConfig
+from .position import Rotary, RotaryConfig, scores_bias, turned
 from .projected import Reads
 
 
@@ -71,14 +71,12 @@ class Attention(nn.Module):
             if ctx.projected is None and self.absorbs(x.shape[1], ctx.kv.shape[1]):
                 key, value = self.qkv.part(1, 2)[0], self.qkv.part(2, 3)
                 y, weights = absorbed(
-                    q, ctx.kv, key=key, value=value, bias=self._bias(ctx, q.dtype), dropout=dropout
+                    q, ctx.kv, key=key, value=value, bias=scores_bias(ctx, self.position, q.dtype), dropout=dropout
                 )  # fmt: skip
                 return self._mapped(y, weights if isinstance(self.core, Explicit) and self.core.keep_maps else None)
             k, v = (self._split(part) for part in ctx.projected or self.qkv.maps(ctx.kv, 1, 3))
-        if self.position is not None:
-            rows, columns = _places(ctx)
-            q, k = self.position.turn(q, rows), self.position.turn(k, columns)
-        y, weights = self.core(q, k, v, self._bias(ctx, q.dtype), dropout)
+        q, k = turned(q, k, ctx, self.position)
+        y, weights = self.core(q, k, v, scores_bias(ctx, self.position, q.dtype), dropout)
         return self._mapped(y, weights)
 
     def reads(self, rows: int, length: int) -> Reads | None:
@@ -94,12 +92,6 @@ class Attention(nn.Module):
         dim, width = self.qkv.in_features, self.out.in_features
         return pays(rows=rows, length=length, dim=dim, heads=self.heads, width=width)
 
-    def _bias(self, ctx: Context, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores: what may not be read, and positions."""
-        bias = additive(ctx.mask, ctx.segments, ctx.index, dtype)
-        extra = None if self.position is None else self.position.bias(*_places(ctx))
-        return bias if extra is None else extra if bias is None else bias + extra
-
     def _mapped(self, y: Tensor, weights: Tensor | None) -> Tensor | Mixed:
         """[B, H, S, Dh] -> [B, S, dim], with the attention map where the core keeps it."""
         y = self.out(y.transpose(1, 2).flatten(2))
@@ -108,9 +100,3 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """[B, S, H * Dh] -> [B, H, S, Dh], a view."""
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
-
-
-def _places(ctx: Context) -> tuple[Tensor, Tensor]:
-    """Places [B or 1, ...] of the rows and of what they read."""
-    columns = places(None, ctx.kv.shape[1], ctx.kv.device)
-    return columns if ctx.index is None else ctx.index, columns

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
-from ..state import Context, Mixed, pick, places
-from .core import Core, Sdpa, additive
+from ..state import Context, Mixed, pick
+from .core import Core, Sdpa
 from .depthwise import Depthwise
 from .dynamic import convolve, of_taps
 from .linear import Fused
-from .position import RotaryConfig
+from .position import RotaryConfig, scores_bias, turned
 from .taps import readable, real, taken
 
 Padding = Literal["masked", "published"]
@@ -159,13 +159,8 @@ class MixedAttention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, ctx: Context) -> tuple[Tensor, Tensor | None]:
         """([B, S, attend], the attention map if the core keeps it)."""
         q, k, v = (x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2) for x in (q, k, v))
-        bias = additive(ctx.mask, ctx.segments, ctx.index, q.dtype)
-        if self.position is not None:
-            columns = places(None, ctx.kv.shape[1], q.device)
-            rows = columns if ctx.index is None else ctx.index
-            q, k = self.position.turn(q, rows), self.position.turn(k, columns)
-            extra = self.position.bias(rows, columns)
-            bias = bias if extra is None else extra if bias is None else bias + extra
+        q, k = turned(q, k, ctx, self.position)
+        bias = scores_bias(ctx, self.position, q.dtype)
         y, weights = self.core(q, k, v, bias, self.dropout if self.training else 0.0)
         return y.transpose(1, 2).flatten(2), weights
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import NonNegative, kind
+from ..state import Context, places
+from .core import additive
 
 
 @kind("rotary", role="position")
@@ -76,3 +78,24 @@ def alibi_slopes(heads: int) -> list[float]:
     lower = 2 ** int(math.log2(heads))
     slopes = [2 ** (-8 * (h + 1) / lower) for h in range(lower)]
     return slopes + [2 ** (-4 * (h + 1) / lower) for h in range(0, 2 * (heads - lower), 2)]
+
+
+def turned(q: Tensor, k: Tensor, ctx: Context, position: Rotary | Alibi | None) -> tuple[Tensor, Tensor]:
+    """Queries of the rows and keys of what they read, [B, H, S, Dh] each, turned by their places."""
+    if position is None:
+        return q, k
+    rows, columns = _places(ctx)
+    return position.turn(q, rows), position.turn(k, columns)
+
+
+def scores_bias(ctx: Context, position: Rotary | Alibi | None, dtype: torch.dtype) -> Tensor | None:
+    """What is added to the scores: what may not be read, and positions."""
+    bias = additive(ctx.mask, ctx.segments, ctx.index, dtype)
+    extra = None if position is None else position.bias(*_places(ctx))
+    return bias if extra is None else extra if bias is None else bias + extra
+
+
+def _places(ctx: Context) -> tuple[Tensor, Tensor]:
+    """Places [B or 1, ...] of the rows and of what they read."""
+    columns = places(None, ctx.kv.shape[1], ctx.kv.device)
+    return columns if ctx.index is None else ctx.index, columns
