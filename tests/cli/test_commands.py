@@ -205,12 +205,13 @@ def test_demo_shows_who_won_and_what_to_try_next(
 ):
     from slimbert.jobs.demo import run
     from slimbert.jobs.demo.contest import Contender
+    from slimbert.jobs.demo.result import Demo
     from slimbert.jobs.predict import Filled
     from slimbert.jobs.pretrain import Pretrained
     from slimbert.jobs.tasks.classification import Prediction
 
-    def fake(out: Path, seed: int, device: str | None) -> run.Demo:
-        return run.Demo(
+    def fake(out: Path, seed: int, device: str | None) -> Demo:
+        return Demo(
             out=str(out),
             seconds=75.0,
             phases={"pretraining": 60.0},

@@ -17,7 +17,8 @@ from slimbert.jobs.demo import folder as demo_folder
 from slimbert.jobs.demo import run as job
 from slimbert.jobs.demo.contest import Contender, deal, verdict
 from slimbert.jobs.demo.plan import Size
-from slimbert.jobs.demo.run import Demo, demo
+from slimbert.jobs.demo.result import Demo
+from slimbert.jobs.demo.run import demo
 from slimbert.jobs.predict import load
 
 TOY = Size(

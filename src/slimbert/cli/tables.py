@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..data.prepare import Report
     from ..jobs.compare import Compared
-    from ..jobs.demo.run import Demo
+    from ..jobs.demo.result import Demo
     from ..jobs.distances import Looked
     from ..jobs.evaluate import Evaluated
     from ..jobs.finetuned import Finetuned

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,14 +15,12 @@ from ...train.curve import FAINT, INK, TRAIN, VALID, smoothed
 from ...train.progress import clock
 from ...train.run import RunFolder
 from .contest import Contender
-
-if TYPE_CHECKING:
-    from .run import Demo
+from .result import Demo
 
 QUIET, OURS = "#9e9e9e", "#2166ac"  # bars: of what was there before, and of the encoder that the demo trained
 
 
-def write_report(made: "Demo", folder: Path) -> None:
+def write_report(made: Demo, folder: Path) -> None:
     """All three files."""
     rows = list(RunFolder(made.pretrained.run).rows())
     write_atomically(folder / "demo.png", picture(rows, made.contenders))
@@ -40,7 +38,7 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def markdown(made: "Demo") -> str:
+def markdown(made: Demo) -> str:
     """The whole result as a page."""
     trained, seeds = made.pretrained, len(made.contenders[0].scores)
     lines = ["# slimbert demo", "", *made.verdict, "", "![Loss and scores](demo.png)", ""]

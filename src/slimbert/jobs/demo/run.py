@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from ...data.builtin import library_task
 from ...data.docstrings import collect
@@ -23,13 +22,13 @@ from ...model.folder import load_config
 from ...train.progress import Progress
 from ..corpus import prepare, train_tokenizer
 from ..models import convert
-from ..predict import Filled, load
+from ..predict import load
 from ..pretrain import Pretrained, pretrain
-from ..tasks.classification import Prediction
 from .contest import Contender, Entrant, contest, deal, verdict
 from .folder import clear, packaged_minilm, write_corpus, write_task
 from .plan import Size, recipe, settings
 from .report import words, write_report
+from .result import Demo, Sentence
 
 MASKED = (
     "If [MASK], return a copy.",
@@ -41,30 +40,6 @@ QUESTIONS = (
     "Find a shortest path between two nodes of a weighted graph.",
     "Expand the polynomial and collect the powers of each symbol.",
 )
-
-
-class Sentence(NamedTuple):
-    """A sentence with a hidden word, and the likeliest words for it."""
-
-    text: str
-    words: tuple[Filled, ...]
-
-
-class Demo(NamedTuple):
-    """What the demo came to. seconds: wall-clock of everything, and of each phase; files: what lies where."""
-
-    out: str
-    seconds: float
-    phases: dict[str, float]
-    notes: tuple[str, ...]
-    pretrained: Pretrained
-    first_loss: float
-    filled: tuple[Sentence, ...]
-    contenders: tuple[Contender, ...]
-    verdict: tuple[str, ...]
-    answers: tuple[Prediction, ...]
-    files: dict[str, str]
-    next: tuple[str, ...]
 
 
 def demo(
