@@ -30,7 +30,7 @@ VALIDATION, TEST, ASKED = 200, 2000, 200  # rows; ASKED: reviews whose answers a
 ARMS = {
     "cut at 128": ("max_len=128", "windows=cut"),
     "cut at 512": ("max_len=512", "windows=cut"),
-    "windows of 512": ("max_len=512", "windows=mean", "chunk=16"),  # 16 rows of 512 tokens at a time: 7 GB in all
+    "windows of 512": ("max_len=512", "windows=mean"),  # 16 rows of 512 tokens at a time: 7 GB in all
 }
 
 
