@@ -201,11 +201,16 @@ def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> b
     words = texts[0] if texts else table.named(WORDS, of="list")
     if words is not None and table.holds(words) == "list":
         return (label or table.named(TAGS, of="list", other_than=words)) is not None
+    return spans_of(table, label) is not None
+
+
+def spans_of(table: Table, label: str | None = None) -> str | None:
+    """The column (`label`, or by its name) that marks spans of texts; None where there is none."""
     spans = label or table.named(SPANS, of="list")
     if spans is None:
-        return False
+        return None
     lists = (record[spans] for _, record in table.records if isinstance(record.get(spans), list) and record[spans])
-    return isinstance(next(lists, [None])[0], list | dict)
+    return spans if isinstance(next(lists, [None])[0], list | dict) else None
 
 
 def _labelled(parts: dict[str, Any], values: dict[str, list[Any]], notes: list[str]) -> list[str]:
