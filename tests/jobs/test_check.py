@@ -352,7 +352,7 @@ def test_lists_of_tags(tmp_path: Path):
 
 
 def test_words_with_tags_in_every_form(tmp_path: Path):
-    """A file of words, lists of words (tags as words or numbers with names), texts with spans: found without options."""
+    """A file of words, lists of words (tags in words or as numbers with names), texts with spans, without options."""
     names = ["O", "B-PER", "B-LOC"]
     words = [sentence(i).split() for i in range(150)]
     tags = [[0] * 11 + [1 + i % 2] for i in range(150)]

@@ -16,6 +16,7 @@ from slimbert.state import Encoded
 from slimbert.train.contrast import in_batch
 from slimbert.train.objectives import Batch
 from slimbert.train.supervised import Supervised, answer, one_class
+from toys import lively
 
 VOCAB, LONGEST = 50, 64
 QUERY, PASSAGE = 6, 60  # tokens
@@ -24,7 +25,9 @@ QUERY, PASSAGE = 6, 60  # tokens
 def model(pattern: str = "2{sf}", *, dropout: float = 0.0, head: Any = None) -> Model:
     encoder = from_pattern(pattern, dim=16, head_dim=8, hidden=32, vocab=VOCAB, max_len=LONGEST)
     head = head or EmbedConfig(pool="cls" if ":" in pattern else "mean")
-    return fresh(with_dropout(ModelConfig(encoder=encoder, head=head), dropout), 0)
+    made = lively(fresh(with_dropout(ModelConfig(encoder=encoder, head=head), dropout), 0))
+    assert isinstance(made, Model)
+    return made
 
 
 def padded(lengths: list[int]) -> dict[str, Tensor]:
