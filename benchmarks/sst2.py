@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ALL_UPDATES, corpus, in_turn, measured, minilm, parser, sample, versus
+from arms import ALL_UPDATES, corpus, every_seed, minilm, parser, sample, versus
 from arms import ours as finetuned
 from records import done, keep, same_machine
 
@@ -32,13 +32,13 @@ from slimbert.train.environment import best_dtype
 LR, BATCH, MAX_LEN = 5e-5, 32, 128
 
 
-def ours(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def ours(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     settings = [f"epochs={epochs}", f"lr={LR}", f"batch_size={BATCH}", f"max_len={MAX_LEN}", *ALL_UPDATES]
     found = finetuned(encoder, task, seed=seed, settings=settings)
     return {name: found[name] for name in ("accuracy", "seconds", "update_seconds")}
 
 
-def plain(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def plain(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     tokenizer = TextTokenizer.load(encoder)
     assert task.test is not None
     sides = [
@@ -63,9 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = load_task(corpus("sst2"))
     task = dataclasses.replace(task, train=sample(task.train, chosen.rows))
     arms = {"slimbert": ours, "plain": plain}
-    for seed in range(chosen.seeds):
-        for arm in in_turn(arms, seed):
-            measured(chosen.name, f"{arm} {seed}", partial(arms[arm], encoder, task, seed, chosen.epochs))
+    given = encoder, task, chosen.epochs
+    every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)
     keep(chosen.name, "summary", summary(chosen.name, chosen.seeds, rows=len(task.train), epochs=chosen.epochs))
     print(json.dumps(done(chosen.name, "summary"), indent=1))
 
