@@ -58,6 +58,8 @@ def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options
     assert made.test is not None
     assert made.test["mrr"] > 0.6 > max(score["mrr"] for score in made.baselines.values())
     assert list(made.baselines) == ["BM25", "TF-IDF vectors", "mean of static token embeddings"]
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "| MRR@10 |" in card and "| MRR@10 of BM25 |" in card and "| labels |" not in card
     run = load(tmp_path / "run")
     near, far = run.predict([(first[0], second[0]), (first[0], second[1])])
     assert near.similarity > far.similarity

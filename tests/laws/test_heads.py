@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch._dynamo.utils import counters
 from torch.func import functional_call
 from torch.nn import functional
@@ -39,7 +38,7 @@ from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.subnet import Plan, Subnet
-from toys import Batch, configs, encoder_of, model_of, name, pack, some_units
+from toys import Batch, answer_and_gradients, configs, encoder_of, model_of, name, pack, some_units
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float32, sums in another order
 EVERY = pytest.mark.parametrize("head", configs("head"), ids=name)
@@ -91,14 +90,10 @@ def test_compiled_forward_and_backward_are_the_eager_ones(head: Any, batch: Batc
     counters.clear()
     model = made(head)
 
-    def gradients(run: Any) -> tuple[Tensor, list[Tensor]]:
-        model.zero_grad()
-        y = run(batch.ids, mask=batch.mask)
-        y.square().mean().backward()
-        return y.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
-
-    eager = gradients(model)
-    compiled = gradients(torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False))
+    given = {"mask": batch.mask}
+    eager = answer_and_gradients(model, model, batch.ids, **given)
+    run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
+    compiled = answer_and_gradients(model, run, batch.ids, **given)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
     assert_close(compiled, eager, **CLOSE)
