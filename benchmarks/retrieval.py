@@ -11,6 +11,7 @@ import numpy as np
 from arms import sample
 
 from slimbert.data.metrics import Paired, bootstrap_interval, paired_bootstrap, recall_at, reciprocal_rank_at
+from slimbert.data.splits import same_texts
 from slimbert.data.tasks import Split, Task, fingerprint
 from slimbert.jobs.search.bm25 import Bm25, build_bm25
 from slimbert.jobs.search.build import index
@@ -87,7 +88,7 @@ def apart(first: str, second: str) -> Paired:
 def pairs(task: Task, rows: int) -> Task:
     """Training questions with the paragraphs that answer them, to tune vectors."""
     train, held = (
-        Split([(one.question, one.context) for one in part.texts], _numbers([one.context for one in part.texts]))
+        Split([(one.question, one.context) for one in part.texts], same_texts([one.context for one in part.texts]))
         for part in (sample(task.train, rows), sample(task.validation, HELD))
     )
     return Task(
@@ -131,9 +132,3 @@ def _judged(split: Split, contexts: Sequence[str], words: Bm25) -> Split:
         texts += [(one.question, one.context)] + [(one.question, other)] * (other is not None)
         labels += [1] + [0] * (other is not None)
     return Split(texts, np.array(labels, dtype=np.int64))
-
-
-def _numbers(texts: Sequence[str]) -> np.ndarray:
-    """[N] equal for equal texts."""
-    seen: dict[str, int] = {}
-    return np.array([seen.setdefault(text, len(seen)) for text in texts], dtype=np.int64)

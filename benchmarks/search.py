@@ -11,8 +11,8 @@ epoch, batches of 16, rate 5e-5), reads the first 20 hits. The articles of train
 comes, names SQuAD's training pairs among what it was trained on. Milliseconds per query: all asked at once, and one by
 one. Resumes where it stopped; the runs are kept in --work. Nothing else may run.
 
-About 40 minutes at 1,200 tokens/s: 23 to tune (chunks of similar length are computed twice, which is less than padding
-questions to paragraphs), 4 for the re-ranker, 5 for 300 x 20 pairs, 3 for two indexes, 3 for the questions.
+About 34 minutes at 1,200 tokens/s: 17 to tune, 4 for the re-ranker, 5 for 300 x 20 pairs, 3 for two indexes, 3 for the
+questions.
 """
 
 from argparse import Namespace
@@ -72,7 +72,7 @@ def learnt(chosen: Namespace, seed: int, encoder: Path, task: Task, work: Path) 
             encoder,
             pairs(task, chosen.rows),
             seed=seed,
-            settings=[*settings, "batch_size=32", "chunk=8"],
+            settings=[*settings, "batch_size=32"],
             out=tuned,
         )
 

@@ -25,10 +25,9 @@ from arms import (
     ALL_UPDATES,
     arm_rows,
     corpus,
-    in_turn,
+    every_seed,
     judged,
     listed,
-    measured,
     minilm,
     ours,
     parser,
@@ -103,10 +102,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arms = {"slimbert": mine, PEER: theirs}
     tasks = {name: SETS[name].load(chosen.rows) for name in chosen.tasks}
     for name, task in tasks.items():
-        for seed in range(chosen.seeds):
-            for arm in in_turn(arms, seed):
-                run = partial(arms[arm], encoder, task, SETS[name], seed)
-                measured(chosen.name, f"{name} {arm} {seed}", run)
+        given = encoder, task, SETS[name]
+        runs = {arm: partial(run, *given) for arm, run in arms.items()}
+        every_seed(chosen.name, runs, chosen.seeds, before=f"{name} ")
     found = {name: _found(chosen.name, name, task, chosen.seeds) for name, task in tasks.items()}
     keep(chosen.name, "summary", found)
     text = _text(chosen.name, found, chosen.seeds)

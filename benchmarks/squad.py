@@ -20,10 +20,9 @@ from typing import Any
 from arms import (
     ALL_UPDATES,
     corpus,
-    in_turn,
+    every_seed,
     judged,
     listed,
-    measured,
     minilm,
     ours,
     parser,
@@ -44,12 +43,12 @@ FAST = (1.5, 1.25)  # times the recipe's speed, with AMX and without
 ARMS = ("run_qa", "slimbert")
 
 
-def slimbert(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, Any]:
+def slimbert(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, Any]:
     settings = [f"epochs={epochs}", f"lr={LR}", f"batch_size={BATCH}", f"max_len={MAX_LEN}", *ALL_UPDATES]
     return ours(encoder, task, seed=seed, settings=[*settings, "warmup=0", "weight_decay=0"])
 
 
-def theirs(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, Any]:
+def theirs(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, Any]:
     assert task.test is not None
     answers, seconds = run_qa(
         encoder,
@@ -83,9 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     said = {"rows": len(task.train), "epochs": chosen.epochs, "lr": LR, "batch_size": BATCH, "max_len": MAX_LEN}
     same_settings(chosen.name, said | {"precision": best_dtype("cpu")})
     arms = {"slimbert": slimbert, "run_qa": theirs}
-    for seed in range(chosen.seeds):
-        for arm in in_turn(arms, seed):
-            measured(chosen.name, f"{arm} {seed}", partial(arms[arm], encoder, task, seed, chosen.epochs))
+    given = encoder, task, chosen.epochs
+    every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)
     found = said | versus(chosen.name, "f1", peer="run_qa", seeds=chosen.seeds)
     keep(chosen.name, "summary", found)
     text = _text(chosen.name, found, chosen.seeds)

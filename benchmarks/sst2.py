@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ALL_UPDATES, corpus, in_turn, judged, listed, measured, minilm, parser, sample, scores, table
+from arms import ALL_UPDATES, corpus, every_seed, judged, listed, minilm, parser, sample, scores, table
 from arms import ours as finetuned
 from records import describe, done, keep, same_machine
 from timing import side_by_side
@@ -49,12 +49,12 @@ def settings(epochs: int) -> list[str]:
     return [f"epochs={epochs}", f"lr={LR}", f"batch_size={BATCH}", f"max_len={MAX_LEN}", *SAME_HEAD, *ALL_UPDATES]
 
 
-def ours(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def ours(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     found = finetuned(encoder, task, seed=seed, settings=settings(epochs))
     return {"accuracy": found["accuracy"], "updates": found["updates"]}
 
 
-def plain(encoder: Path, task: Task, seed: int, epochs: int) -> dict[str, float]:
+def plain(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float]:
     assert task.test is not None
     train, test = examples(encoder, task.train), examples(encoder, task.test)
     batches = [list(buckets(train, seed, epoch)) for epoch in range(epochs)]
@@ -126,10 +126,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = dataclasses.replace(task, train=sample(task.train, chosen.rows))
     if chosen.only != "scores" and done(chosen.name, "speed") is None:
         keep(chosen.name, "speed", speed(encoder, task, chosen.pairs))
-    arms = {"slimbert": ours, "plain": plain}
-    for seed in range(chosen.seeds if chosen.only != "speed" else 0):
-        for arm in in_turn(arms, seed):
-            measured(chosen.name, f"{arm} {seed}", partial(arms[arm], encoder, task, seed, chosen.epochs))
+    if chosen.only != "speed":
+        arms = {"slimbert": ours, "plain": plain}
+        given = encoder, task, chosen.epochs
+        every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)
     if chosen.only is None:
         found = summary(chosen.name, chosen.seeds, rows=len(task.train), epochs=chosen.epochs)
         keep(chosen.name, "summary", found)

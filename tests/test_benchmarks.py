@@ -122,7 +122,7 @@ def test_a_script_runs_and_resumes(name: str, toy: Path, tmp_path: Path, monkeyp
 
 @pytest.mark.filterwarnings("ignore")  # another library's
 @pytest.mark.usefixtures("data")
-def test_sentence_pairs_beside_the_other_library(toy: Path, tmp_path: Path):
+def test_sentence_pairs_beside_the_other_library(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("sentence_transformers")
     words = ["--rows", "24", "--seeds", "1", "--tasks", "stsb", "qqp", "--name", "zz", "--encoder", str(toy)]
     script("sentence_pairs").main(words)
@@ -131,6 +131,8 @@ def test_sentence_pairs_beside_the_other_library(toy: Path, tmp_path: Path):
     assert set(found) == {*arms, "settings", "summary"}
     assert -1 <= found["stsb sentence-transformers 0"]["spearman"] <= 1
     assert found["summary"]["qqp"]["times_as_fast"] > 0
+    monkeypatch.setattr(script("arms"), "gemm_tflops", lambda dtype: pytest.fail("it measures again"))
+    script("sentence_pairs").main(words)
 
 
 def test_sentence_pairs_names_the_missing_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
@@ -164,6 +166,8 @@ def test_own_file_from_a_csv_to_predictions(
         assert len(found["commands"]) == 3
         assert sum(found["predictions"].values()) == 10
     assert "bama" not in (tmp_path / "records" / "zz" / "README.md").read_text()  # no text of the data
+    monkeypatch.setattr(run, "command", lambda folder, words: pytest.fail("it measures again"))
+    run.main(["--rows", "40", "--name", "zz", "--encoder", str(toy)])
 
 
 # the parts that several scripts share

@@ -247,6 +247,14 @@ def output(answer: Tensor | Mixed) -> Tensor:
     return answer.y if isinstance(answer, Mixed) else answer
 
 
+def answer_and_gradients(model: Model, run: Any, ids: Tensor, **given: Any) -> tuple[Tensor, list[Tensor]]:
+    """What `run`, a form of the model, says of ids, and the gradients of the mean square of it."""
+    model.zero_grad()
+    y = run(ids, **given)
+    y.square().mean().backward()
+    return y.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
 class Batch:
     """Three ragged rows: ids [3, 12], x [3, 12, 32], mask, select [3, 4]; and how many tokens of each row are real."""
 

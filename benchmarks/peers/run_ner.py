@@ -5,7 +5,6 @@ batch to its longest row; rows in random order; AdamW without decay, the rate fa
 gradients clipped at norm 1. Predictions are the best tag of each first piece.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
 
-from slimbert.hf.peers import Precision, autocast, updates
+from slimbert.hf.peers import Precision, autocast
+
+from .loop import trained
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,8 @@ def run_ner(
     rows = [_encoded(tokenizer, *row) for row in zip(train.words, train.tags, strict=True)]
     torch.manual_seed(seed)
     model: Any = AutoModelForTokenClassification.from_pretrained(folder, num_labels=classes, local_files_only=True)
-    model = model.float()
-    count = epochs * -(-len(rows) // batch_size)
-    step = updates(model, precision=precision, lr=lr, schedule=lambda n: max(0.0, 1 - n / count))
-    order = np.random.default_rng(seed)
-    began = time.perf_counter()
-    for _ in range(epochs):
-        shuffled = order.permutation(len(rows))
-        for first in range(0, len(rows), batch_size):
-            step(dict(collate([rows[i] for i in shuffled[first : first + batch_size]])))
-    seconds = time.perf_counter() - began
+    way: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision, "seed": seed}
+    seconds = trained(model.float(), rows, collate, **way)
     return _predicted(model, tokenizer, collate, test, precision), seconds
 
 

@@ -7,7 +7,6 @@ Answers: of the 20 best starts and ends of every window of a question, the pair 
 and has at most 30 pieces.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding
 
-from slimbert.hf.peers import Precision, autocast, updates
+from slimbert.hf.peers import Precision, autocast
+
+from .loop import trained
 
 MAX_LEN, STRIDE = 384, 128
 BEST, LONGEST = 20, 30  # starts and ends that are looked at in a window; pieces of an answer
@@ -72,16 +73,8 @@ def run_qa(
         rows.append({**window.inputs, "start_positions": first, "end_positions": last})
     torch.manual_seed(seed)
     model: Any = AutoModelForQuestionAnswering.from_pretrained(folder, local_files_only=True)
-    model = model.float()
-    count = epochs * -(-len(rows) // batch_size)
-    step = updates(model, precision=precision, lr=lr, schedule=lambda n: max(0.0, 1 - n / count))
-    order = np.random.default_rng(seed)
-    began = time.perf_counter()
-    for _ in range(epochs):
-        shuffled = order.permutation(len(rows))
-        for at in range(0, len(rows), batch_size):
-            step(dict(collate([rows[i] for i in shuffled[at : at + batch_size]])))
-    seconds = time.perf_counter() - began
+    way: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision, "seed": seed}
+    seconds = trained(model.float(), rows, collate, **way)
     return _answers(model, tokenizer, collate, test, precision), seconds
 
 

@@ -171,7 +171,9 @@ MISTAKES = {
     "one class": Mistake(
         {"a.csv": as_csv([row | {"label": "pos"} for row in reviews()])}, ": ", "one class only", "needs two or more"
     ),
-    "one row": Mistake({"a.csv": as_csv(reviews(1))}, ": ", "one class only", "training needs two"),
+    "one row": Mistake({"a.csv": as_csv(reviews(1))}, ": ", "one row only", "label at least 10 rows"),
+    "one sentence": Mistake({"a.conll": as_words(tagged(1))}, ": ", "one row only", "label at least 10 rows"),
+    "one question": Mistake({"a.jsonl": as_lines(asked(1))}, ": ", "one row only", "label at least 10 rows", QA),
     "four rows": Mistake({"a.csv": as_csv(reviews(4))}, ": ", "4 rows (4 different", "label at least 10 rows"),
     # columns and rows
     "a missing label column": Mistake(

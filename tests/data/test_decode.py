@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data.tongues import KINDS
@@ -90,6 +90,22 @@ def test_entities_are_cut_out_of_the_text() -> None:
     ]
     assert [one["score"] for one in found] == pytest.approx([0.15, 0.6])
     assert entities_in("", [], [], []) == []
+
+
+@given(text=st.text(max_size=40), data=st.data())
+def test_entities_of_any_text_are_its_slices(text: str, data: st.DataObject) -> None:
+    """Whatever the characters and the (legal) tags: text[start:end] is the entity, from its first word to its last."""
+    assume(text.encode(errors="replace").decode() == text)  # no half of a surrogate pair
+    one = of_text(text)
+    path = data.draw(st.lists(st.integers(0, 4), min_size=len(one.words), max_size=len(one.words)))
+    scores = np.eye(5)[path] * 2.0  # what is answered is the best legal sequence, not the best tags
+    tags = [IOB2[tag] for tag in viterbi(scores, transitions(IOB2))] if path else []
+    found = entities_in(text, one.spans, tags, [1.0] * len(tags))
+    assert [one["label"] for one in found] == [label for label, _, _ in spans_of(tags)]
+    for entity, (_, first, last) in zip(found, spans_of(tags), strict=True):
+        assert text[entity["start"] : entity["end"]] == entity["text"]
+        assert (entity["start"], entity["end"]) == (one.spans[first][0], one.spans[last][1])
+        assert entity["text"].startswith(one.words[first]) and entity["text"].endswith(one.words[last])
 
 
 # spans

@@ -1,11 +1,13 @@
 """Sampler: every epoch is a permutation, the same for the same seed, whatever step one starts at."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimbert.data.sampler import Sampler, length_buckets, permuted
+from slimbert.data.sampler import Sampler, length_buckets, permuted, thrifty_parts
 
 
 @settings(deadline=None)
@@ -64,3 +66,41 @@ def test_buckets_pad_little_and_change_with_the_epoch() -> None:
     assert not np.array_equal(batches[0], length_buckets(lengths, 32, seed=3, epoch=1)[0])
     with pytest.raises(ValueError, match="choose one"):
         length_buckets(lengths, seed=0, epoch=0)
+
+
+def partitions(rows: list[int]) -> Iterator[list[list[int]]]:
+    """All ways to part some rows."""
+    if not rows:
+        yield []
+        return
+    for rest in partitions(rows[1:]):
+        yield [[rows[0]], *rest]
+        for place, part in enumerate(rest):
+            yield [*rest[:place], [rows[0], *part], *rest[place + 1 :]]
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    most=st.none() | st.integers(1, 120),
+    extra=st.integers(0, 60),
+)
+def test_no_other_parts_cost_less(lengths: list[int], most: int | None, extra: int) -> None:
+    def cost(parts: list[list[int]]) -> float:
+        tokens = [max(lengths[row] for row in part) * len(part) for part in parts]
+        fits = all(most is None or len(part) == 1 or size <= most for part, size in zip(parts, tokens))
+        return sum(tokens) + extra * len(parts) if fits else float("inf")
+
+    made = thrifty_parts(np.array(lengths), max_tokens=most, pass_tokens=extra)
+    assert sorted(np.concatenate(made)) == list(range(len(lengths)))
+    assert cost([part.tolist() for part in made]) == min(map(cost, partitions(list(range(len(lengths))))))
+    sizes = [lengths[row] for part in made for row in part[::-1]]
+    assert sizes == sorted(sizes)  # the shortest part first, in each part the longest row
+
+
+def test_short_rows_are_apart_from_long_ones() -> None:
+    lengths = np.array([9, 130, 11, 150, 8, 140] * 8)
+    few, whole = (thrifty_parts(lengths, max_tokens=None, pass_tokens=extra) for extra in (256, 8192))
+    assert [len(part) for part in few] == [24, 24]
+    assert [len(part) for part in whole] == [48]
+    assert thrifty_parts(np.zeros(0, np.int64), max_tokens=8, pass_tokens=1) == []

@@ -98,6 +98,17 @@ def test_benchmarks_have_their_columns_and_their_score(tmp_path: Path):
     assert {one.kind for one in NAMED.values()} <= set(KINDS)
 
 
+def test_every_benchmark_stands_in_the_docs(root: Path):
+    """With the score that selects; Wang et al. 2018, table 1, for those of GLUE."""
+    page = (root / "docs" / "fine-tuning.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    scores = {"matthews": "Matthews'", "spearman": "Spearman's", "f1": "F1", "accuracy": "accuracy"}
+    for name, one in NAMED.items():
+        (line,) = [line for line in lines if f"`{name}`" in line and line.count("|") == 4]
+        assert scores[one.metric] in line, name
+    assert {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"} <= set(NAMED)
+
+
 # what is refused
 
 

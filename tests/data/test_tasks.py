@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slimbert.data.splits import same_texts, stratified
-from slimbert.data.tasks import load_split, load_task, load_texts
+from slimbert.data.tasks import NAMED, load_split, load_task, load_texts
 from slimbert.errors import InputError
 
 
@@ -367,6 +367,21 @@ def test_real_corpora_are_understood(data_folder, name, kind, columns, sizes):
     label = {"ner": "ner_tags", "qa": "answers"}.get(kind, "label")
     assert (task.kind, task.text_columns, task.label_column) == (kind, columns, label)
     assert (len(task.train), len(task.validation), len(task.test)) == sizes
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        *((name, name) for name in ("sst2", "cola", "rte", "stsb", "qnli", "qqp", "imdb", "ag_news", "conll2003")),
+        ("amazon_polarity", "amazon_polarity_md"),
+        ("product_match", "product_match/amazon_google"),
+    ],
+)
+def test_benchmarks_are_read_by_their_names(data_folder, name, folder):
+    task, named = load_task(data_folder / folder, kind=name), NAMED[name]
+    assert (task.kind, task.metric) == (named.kind, named.metric)
+    assert task.test is not None and len(task.test) > 200
 
 
 @pytest.mark.data

@@ -351,6 +351,64 @@ def test_lists_of_tags(tmp_path: Path):
     assert {"duplicates", "conflicts"} <= kinds(made).keys() and kinds(made)["conflicts"].rows == 150
 
 
+def test_words_with_tags_in_every_form(tmp_path: Path):
+    """A file of words, lists of words (tags in words or as numbers with names), texts with spans, without options."""
+    names = ["O", "B-PER", "B-LOC"]
+    words = [sentence(i).split() for i in range(150)]
+    tags = [[0] * 11 + [1 + i % 2] for i in range(150)]
+    named = [[names[tag] for tag in row] for row in tags]
+    blocks = ["\n".join(f"{word} {tag}" for word, tag in zip(*both)) for both in zip(words, named)]
+    (tmp_path / "a.conll").write_text("\n\n".join(blocks))
+    write(tmp_path / "b.parquet", [{"tokens": a, "ner_tags": b} for a, b in zip(words, named)])
+    features = {"info": {"features": {"ner_tags": {"feature": {"names": names}}}}}
+    table = pa.table({"tokens": words, "ner_tags": tags})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, tmp_path / "c.parquet")
+    for name in ("a.conll", "b.parquet", "c.parquet"):
+        made = check(tmp_path / name)
+        assert made.findings == () and made.label_kind == "lists", name
+        assert made.splits[0].labels == {"O": 1650, "B-PER": 75, "B-LOC": 75}, name
+        assert made.splits[0].lengths.longest == 12, name
+    rows = []
+    for row, marks in zip(words, named):
+        text = " ".join(row)
+        rows.append({"text": text, "entities": [[len(text) - len(row[-1]), len(text), marks[-1][2:]]]})
+    made = check(write(tmp_path / "d.jsonl", rows))
+    assert made.findings == () and made.splits[0].labels == {"PER": 75, "LOC": 75}
+    assert made.reasons[1] == "spans in 'entities' (by its name)"
+    rows[6]["entities"] = [[0, 999, "PER"]]
+    with pytest.raises(InputError, match=r"d\.jsonl:7: span 0 to 999 \(PER\) is not inside the text"):
+        check(write(tmp_path / "d.jsonl", rows))
+
+
+def test_questions_in_both_forms(tmp_path: Path):
+    rows = []
+    for i in range(150):
+        context = sentence(i)
+        answers = {"text": [context.split()[0]], "answer_start": [0]}
+        rows.append({"id": str(i), "question": f"what is {i}?", "context": context, "answers": answers})
+    paragraphs = []
+    for row in rows:
+        answers = [{"text": row["answers"]["text"][0], "answer_start": 0}]
+        qas = [{"id": row["id"], "question": row["question"], "answers": answers}]
+        paragraphs.append({"context": row["context"], "qas": qas})
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    for path in (tmp_path / "a.json", write(tmp_path / "b.jsonl", rows)):
+        made = check(path)
+        assert made.text_columns == ("question", "context") and made.label_column == "answers"
+        assert only(made, "no_classes").severity == "note"
+        assert made.splits[0].rows == 150
+    paragraphs[3]["qas"][0]["answers"][0]["text"] = "not there"
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    with pytest.raises(InputError, match="does not stand in its context"):
+        check(tmp_path / "a.json")
+
+
+def test_texts_that_belong_together_need_no_labels(tmp_path: Path):
+    rows = [{"query": sentence(i), "passage": sentence((i, "b"))} for i in range(150)]
+    assert only(check(write(tmp_path / "a.csv", rows)), "no_labels").severity == "note"
+
+
 def test_scores_objects_and_no_labels(tmp_path: Path):
     def rows(*values: object) -> list[Row]:
         return [{"text": sentence(i), "label": value} for i, value in enumerate(values)]

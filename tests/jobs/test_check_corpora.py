@@ -137,4 +137,4 @@ def test_what_is_found_is_what_load_task_sees(data_folder: Path):
 def test_corpora_of_other_tasks_are_checked_too(data_folder: Path, name: str):
     made = check(data_folder / name)
     assert made.splits[0].rows > 0
-    assert made.label_kind == {"stsb": "numbers", "mnli/validation_matched.parquet": "classes"}.get(name, "none")
+    assert made.label_kind == {"stsb": "numbers", "conll2003": "lists"}.get(name, "classes")

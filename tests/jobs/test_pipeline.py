@@ -86,6 +86,20 @@ def test_masks_and_features(data: Path, tmp_path: Path):
             slimbert.pipeline(task, tmp_path)
 
 
+def test_vectors(encoder: Path, tmp_path: Path):
+    rows = {"query": [f"{word} a{i}" for i, word in enumerate(NEITHER * 8)], "passage": [f"b{i}" for i in range(56)]}
+    pq.write_table(pa.table({name: some[:56] for name, some in rows.items()}), tmp_path / "a.parquet")
+    ours = tuned(encoder, tmp_path, tmp_path / "a.parquet")
+    near = slimbert.pipeline("sentence-similarity", tmp_path / "run", device="cpu")
+    expected = [one.similarity for one in ours.predict([(TEXTS[0], text) for text in TEXTS])]
+    assert near(TEXTS[0], TEXTS) == pytest.approx(expected, abs=1e-5)
+    assert near(TEXTS[0], TEXTS)[0] == pytest.approx(1, abs=1e-5)
+    assert near(TEXTS[0], []) == []
+    with pytest.raises(InputError, match="one string instead of a list"):
+        near(TEXTS[0], TEXTS[1])
+    assert slimbert.pipeline("sentence-similarity", encoder, device="cpu")(TEXTS[0], TEXTS[:1]) == pytest.approx([1])
+
+
 def test_what_is_no_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InputError, match="pipeline 'translation': no such task; choose one of text-classification, "):
         slimbert.pipeline("translation", tmp_path)

@@ -18,6 +18,7 @@ from jobs.small import BAD, GOOD, NEITHER
 from jobs.test_finetune import encoder_in
 from slimbert.data.tagging import of_words
 from slimbert.errors import InputError
+from slimbert.jobs.answers import predictions, vectors
 from slimbert.jobs.compare import compare
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
@@ -197,6 +198,23 @@ def test_conll_files_and_spans_are_read(encoder: Path, tmp_path: Path):
     assert made.labels == ("O", "B-PER", "I-PER")
 
 
+def test_files_of_words_are_answered(tagger: Path, tmp_path: Path):
+    """With tags (which are not read) and without, as lists and as texts: the same words, the same answers."""
+    tokens, tags = sentences(5, seed=4)
+    blocks = ["\n".join(f"{word} {tag}" for word, tag in zip(*row)) for row in zip(tokens, tags)]
+    (tmp_path / "tagged.conll").write_text("\n\n".join(blocks))
+    (tmp_path / "plain.conll").write_text("\n\n".join("\n".join(row) for row in tokens))
+    write(tmp_path / "lists.parquet", tokens=tokens, ner_tags=[["B"] * len(row) for row in tokens])
+    write(tmp_path / "texts.parquet", tokens=[" ".join(row) for row in tokens])
+    expected = load(tagger).predict([" ".join(row) for row in tokens])
+    assert [[word for word, _ in one.words] for one in expected] == tokens
+    for name in ("tagged.conll", "plain.conll", "lists.parquet", "texts.parquet"):
+        found = [answer for some in predictions(tagger, file=tmp_path / name) for answer in some]
+        assert found == expected, name
+    with pytest.raises(InputError, match="column 'tokens' holds list"):
+        list(vectors(tagger, file=tmp_path / "lists.parquet"))
+
+
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
@@ -334,6 +352,9 @@ def test_squad_json_is_read(encoder: Path, tmp_path: Path):
     quick = ("min_updates=2", "epochs=1", "evaluations=1")
     found = finetune(encoder, tmp_path / "train.json", out=tmp_path / "run", settings=quick, **HERE)
     assert found.kind == "qa"
+    asked = list(zip(made["question"], made["context"], strict=True))
+    answers = [answer for some in predictions(tmp_path / "run", file=tmp_path / "train.json") for answer in some]
+    assert answers == load(tmp_path / "run").predict(asked)
 
 
 def test_runs_of_a_task_are_compared(tagger: Path, entities: Path, encoder: Path, tmp_path: Path):

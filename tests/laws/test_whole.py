@@ -25,7 +25,7 @@ from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import State, pick
 from slimbert.subnet import Plan, Subnet, axes_of_encoder
-from toys import LENGTHS, Batch, encoder_of, model_of, pack, some_units, toy_encoder
+from toys import LENGTHS, Batch, answer_and_gradients, encoder_of, model_of, pack, some_units, toy_encoder
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float32, five layers, sums in another order
 
@@ -213,14 +213,10 @@ def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: B
     torch.compiler.reset()
     counters.clear()
 
-    def gradients(run: Any) -> tuple[Tensor, list[Tensor]]:
-        model.zero_grad()
-        y = run(batch.ids, mask=batch.mask, select=batch.select)
-        y.square().mean().backward()
-        return y.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
-
-    eager = gradients(model)
-    compiled = gradients(torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False))
+    given = {"mask": batch.mask, "select": batch.select}
+    eager = answer_and_gradients(model, model, batch.ids, **given)
+    run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
+    compiled = answer_and_gradients(model, run, batch.ids, **given)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
     assert_close(compiled, eager, **CLOSE)

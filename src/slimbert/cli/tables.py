@@ -63,7 +63,7 @@ def finetuned(made: "Finetuned") -> list["Group | str"]:
     title = f"Score on {part}, {score['rows']:,} rows"
     values = {
         "run": made.run,
-        "labels": ", ".join(made.labels),
+        **({"labels": ", ".join(made.labels)} if made.labels else {}),  # questions and pairs for vectors have none
         "updates": f"{made.updates:,} in {clock(made.seconds)}",
         "longer texts": share(made.cut_share),
     }

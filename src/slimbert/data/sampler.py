@@ -106,3 +106,28 @@ def _cut(
             start, longest = end, length
     if start < len(order):
         yield order[start:].astype(np.int64)
+
+
+def thrifty_parts(lengths: npt.NDArray[np.integer], *, max_tokens: int | None, pass_tokens: int) -> list[Index]:
+    """All rows once, in parts of similar length that cost least in sum: the shortest part first, in it the longest row.
+
+    lengths: [n]. A part costs its tokens, padded to its longest row, and `pass_tokens` more, so that there are few. It
+    has at most `max_tokens`, or a single row. Among all parts those of neighbours in length are the cheapest: with the
+    longest rows in the part of the longest row, and so on, no part is longer than before. n steps of n sums: 10 ms for
+    500 rows.
+    """
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    sizes = lengths[order].astype(np.int64)
+    most = np.iinfo(np.int64).max if max_tokens is None else max_tokens
+    least, begin = np.zeros(len(order) + 1, np.int64), np.zeros(len(order) + 1, np.int64)
+    for end in range(1, len(order) + 1):  # the cheapest parts of the first `end` rows; their last one begins at `begin`
+        tokens = sizes[:end] * np.arange(end, 0, -1)  # of a last part that begins at each place, falling
+        first = min(int(np.searchsorted(-tokens, -most)), end - 1)
+        costs = least[first:end] + tokens[first:] + pass_tokens
+        begin[end], least[end] = first + costs.argmin(), costs.min()
+    parts: list[Index] = []
+    end = len(order)
+    while end > 0:
+        parts.append(order[begin[end] : end])
+        end = int(begin[end])
+    return parts

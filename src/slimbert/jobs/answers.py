@@ -45,7 +45,7 @@ def predictions(
     source = _checked(texts, file)
     predictor = load(run, device=device, depth=depth)
     _ = predictor.kind  # a model that was not fine-tuned says so before any text is read
-    for portion in _portions(predictor, texts, source, text_columns):
+    for portion in _portions(predictor, texts, source, text_columns, kind=predictor.task.kind):
         yield predictor.predict(portion) if predictor.depth is None else predictor.predict_to_depth(portion)
 
 
@@ -96,8 +96,14 @@ def _checked(texts: Sequence[str], file: str | Path | None) -> Path | None:
 
 
 def _portions(
-    predictor: Predictor, texts: Sequence[str], file: Path | None, columns: Sequence[str] | None
+    predictor: Predictor,
+    texts: Sequence[str],
+    file: Path | None,
+    columns: Sequence[str] | None,
+    *,
+    kind: str = "classification",
 ) -> Iterator[list[Any]]:
+    """kind: of the task that reads the texts; some read what is no text, see `load_texts`."""
     reads = len(predictor.task.text_columns)
     if texts and reads == 2:
         if len(texts) != 2:
@@ -110,7 +116,7 @@ def _portions(
     if file is not None and form(file) == ".txt" and reads == 1:
         return _portioned(text for _, text in lines(str(file)))
     if file is not None:
-        return _portioned(load_texts(file, text_columns=_columns(predictor, file, columns)))
+        return _portioned(load_texts(file, text_columns=_columns(predictor, file, columns), kind=kind))
     if reads == 2:
         raise InputError("standard input", "this model reads pairs, a line is one text", "give --file with two columns")
     return arriving(sys.stdin.buffer)

@@ -13,6 +13,7 @@ from ..data.sampler import length_buckets
 from ..data.tasks import Task
 from ..data.tokenizer import TextTokenizer
 from ..model import Model
+from ..train.chunked import CHUNK
 from ..train.supervised import Judge, Windows, answer
 from .tasks import Kind
 from .tasks.features import Features
@@ -75,7 +76,7 @@ def answered(
         for first in range(0, len(order), batch_size):
             index = order[first : first + batch_size]
             batch = features.batch(index, pad_id=pad_id, device=device)
-            yield index, batch, answer(model, batch, windows=windows, chunk=2 * batch_size)
+            yield index, batch, answer(model, batch, windows=windows, chunk=CHUNK)
 
 
 def outputs(

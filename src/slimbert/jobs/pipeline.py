@@ -1,8 +1,10 @@
-"""A model as a pipeline: transformers' own where it has one; for questions, which it dropped, ours by the same call.
+"""A model as a pipeline: transformers' own where it has one; ours for questions, which it dropped, and for vectors.
 
 classify = slimbert.pipeline("text-classification", "runs/b")
 answer = slimbert.pipeline("question-answering", "runs/qa")
 answer(question="Who was here?", context="Ada was here.")   # {"score": .., "start": 0, "end": 3, "answer": "Ada"}
+near = slimbert.pipeline("sentence-similarity", "runs/vectors")
+near("How do I reset it?", ["Resetting the device", "Replacing the battery"])   # [0.83, 0.21]
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +17,14 @@ from ..model.folder import model_type, read_description
 from ..train.engine import device_of
 from .predict import Predictor, load
 
-QUESTIONS = "question-answering"
+QUESTIONS, SIMILARITY = "question-answering", "sentence-similarity"
 HEADS: dict[str, str | None] = {  # task -> the kind of head that a folder of ours needs for it; None: any
     "text-classification": "sequence",
     "token-classification": "token",
     "fill-mask": "masked_lm",
     "feature-extraction": None,
     QUESTIONS: "span",
+    SIMILARITY: None,
 }
 OTHER_NAMES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}  # as in transformers
 Answer = dict[str, Any]  # score, start, end, answer
@@ -61,6 +64,21 @@ class QuestionAnswering:
         return made[0] if single else made
 
 
+class SentenceSimilarity:
+    """The cosine of a text with each of some others, called as huggingface_hub's `sentence_similarity` is."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def __call__(self, sentence: str, other_sentences: Sequence[str]) -> list[float]:
+        """From -1 to 1, in the order of `other_sentences`."""
+        if isinstance(other_sentences, str):
+            raise InputError("other_sentences", "one string instead of a list", "give the texts as a list")
+        vectors = self.predictor.embed([sentence, *other_sentences], normalise=True)
+        cosines: list[float] = (vectors[1:] @ vectors[0]).tolist()
+        return cosines
+
+
 def pipeline(task: str, model: str | Path, *, device: str | None = None) -> Any:
     """What answers texts as transformers' pipelines do. model: a run, a model folder, one of transformers, a Hub name.
 
@@ -73,6 +91,8 @@ def pipeline(task: str, model: str | Path, *, device: str | None = None) -> Any:
         _check_head(asked, model)
     if asked == QUESTIONS:
         return QuestionAnswering(load(model, device=device))
+    if asked == SIMILARITY:
+        return SentenceSimilarity(load(model, device=device))
     if find_spec("transformers") is None:
         raise InputError(f"pipeline {task!r}", "it needs transformers", 'pip install "slimbert[hf]"')
     from ..hf.pipelines import of_transformers  # only here: transformers takes seconds to load

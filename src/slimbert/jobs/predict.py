@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from ..data.tagging import Tagged
 from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
@@ -194,6 +195,8 @@ class Predictor:
         if isinstance(texts, str):
             raise InputError("texts", "one string instead of a list", "write predict([text])")
         for i, text in enumerate(texts):
+            if isinstance(text, Tagged):  # words of a file
+                continue
             parts = (text,) if isinstance(text, str) else text
             if not isinstance(parts, tuple | list) or not all(isinstance(part, str) for part in parts):
                 raise InputError(f"texts[{i}]", f"{text!r:.80} is no text", "give strings, or pairs of strings")

@@ -10,6 +10,9 @@ NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
     "exact": "exact match",
+    "mrr": "MRR@10",
+    "recall_1": "recall@1",
+    "recall_10": "recall@10",
 }
 IN_UNITS = ("rmse", "mae")  # of the labels
 CORRELATIONS = ("pearson", "spearman", "matthews")  # from -1 to 1; all others are shares

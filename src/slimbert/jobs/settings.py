@@ -5,6 +5,7 @@ from typing import Literal
 
 from ..errors import InputError
 from ..parts.activation import Activation
+from ..train.chunked import CHUNK
 from ..train.halting import HaltingConfig
 from ..train.recipe import CoreChoice, Precision
 
@@ -13,7 +14,8 @@ from ..train.recipe import CoreChoice, Precision
 class Settings:
     """`lr` None: by the encoder's width. `epochs` is raised until `min_updates` are made.
 
-    `temperature`, `widths`, `chunk`: of vectors, see train/contrast.py; a batch is encoded `chunk` rows at a time.
+    `temperature`, `widths`: of vectors, see train/contrast.py. `chunk`: tokens that are encoded at a time where a text
+    has several rows, see train/chunked.py.
     `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
     cut. `class_weights` balanced: each class counts as much as any other. `layer_decay`: factor on the rate of each
@@ -33,7 +35,7 @@ class Settings:
     class_weights: Literal["none", "balanced"] = "none"
     temperature: float = 0.05
     widths: tuple[int, ...] = ()
-    chunk: int = 64
+    chunk: int = CHUNK
     pool: str | None = None
     hidden: Activation | None = None
     patience: int = 4
@@ -49,8 +51,11 @@ class Settings:
                 raise InputError(f"--set {name}", f"{getattr(self, name)} is too small", "give a larger number")
         if not self.temperature > 0:
             raise InputError("--set temperature", f"{self.temperature} is no temperature", "give a positive number")
-        if any(width < 1 for width in self.widths) or self.chunk < 1:
-            raise InputError("--set widths, chunk", "a number below 1", "give widths such as [64,128], and rows")
+        if any(width < 1 for width in self.widths):
+            raise InputError("--set widths", "a number below 1", "give widths such as [64,128]")
+        if self.chunk < (least := min(self.max_len, CHUNK)):
+            problem = f"{self.chunk} tokens, a row may have {self.max_len} (max_len)"
+            raise InputError("--set chunk", problem, f"give {least} or more; it was {CHUNK}")
         if not 0 <= self.dropout < 1:
             raise InputError("--set dropout", f"{self.dropout} is not a rate", "give 0 to below 1")
         if self.pool not in (None, "cls", "mean"):

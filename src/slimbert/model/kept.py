@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config import HeadConfig
 from ..errors import InputError
-from .heads import reads_first_row
+from .heads import PoolerConfig, reads_first_row
 
 MULTIPLE = 8  # K is one of its multiples; ours, not tuned
 
@@ -45,6 +45,13 @@ def check_select(select: Tensor, length: int, head: HeadConfig | None) -> None:
         raise InputError("select", f"place {wrong} in rows of {length} tokens", f"give places from 0 to {length - 1}")
     if reads_first_row(head) and bool(select[:, 0].any()):
         raise InputError("select", "the head reads row 0, which is not kept first", "begin each text's places with 0")
+
+
+def check_packed(head: HeadConfig | None) -> None:
+    """Raises InputError where `head` answers once for a row, and so cannot for a row of several documents."""
+    if isinstance(head, PoolerConfig) or hasattr(head, "pool"):
+        problem = f"the head ({getattr(head, 'kind', '')}) gives one answer for a row, a packed row has several texts"
+        raise InputError("segments", problem, "give each text a row of its own")
 
 
 def traced() -> bool:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from ..model.heads import reads_first_row
 from ..model.model import Model
 from ..state import Encoded
+from .chunked import Answers, in_chunks
 from .objectives import Batch, Encode, Loss, Objective, inputs_of, with_auxiliary
 
 Judge = Callable[[Tensor, Batch], Tensor]
@@ -25,16 +25,16 @@ class Supervised(Objective):
     """`judge(answers, batch)`, where answers are the head's, in float32.
 
     Where the batch says which rows are windows of one text (`windows` [B, W], -1 where there is none), their answers
-    become one: the mean, or the largest of each class.
+    become one: the mean, or the largest of each class. `texts` [B, W] are rows that belong together.
     """
 
     def __init__(self, model: Model, judge: Judge, *, windows: Windows = "mean", chunk: int | None = None) -> None:
-        """chunk: rows that are encoded at a time where a text has many (`windows`, `texts`); None: all."""
+        """chunk: tokens that are encoded at a time where a text has many rows (`windows`, `texts`); None: all."""
         super().__init__(model)
         self.judge, self.windows, self.chunk = judge, windows, chunk
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
-        if _has_many(batch, self.chunk):
+        if _has_many(batch):
             answers, added = _gathered(self.model, encode, batch, self.chunk, self.windows)
             mean = self.judge(answers, batch)
             loss = Loss(mean, {"task": mean})
@@ -42,58 +42,35 @@ class Supervised(Objective):
                 loss = loss.plus(f"auxiliary_{i}", value)
             return loss
         encoded = encode(None, with_first_row(self.model, batch))
-        mean = self.judge(_read(self.model, encoded, batch, self.windows), batch)
+        mean = self.judge(self.model.answer(encoded).float(), batch)
         return with_auxiliary(Loss(mean, {"task": mean}), encoded)
 
 
 def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int | None = None) -> Tensor:
     """What a model answers to a batch, in float32: [B, C] for texts, [B, K, C] for the rows that were wanted, [B, W, D]
-    for texts that belong together."""
+    for texts that belong together. chunk: as of `Supervised`."""
 
     def encode(_: Any, some: Batch) -> Encoded:
         return model.encoder(some["input_ids"], **inputs_of(model, some))
 
-    if _has_many(batch, chunk):
+    if _has_many(batch):
         return _gathered(model, encode, batch, chunk, windows)[0]
-    return _read(model, encode(None, with_first_row(model, batch)), batch, windows)
+    return model.answer(encode(None, with_first_row(model, batch))).float()
 
 
-def _read(model: Model, encoded: Encoded, batch: Batch, windows: Windows) -> Tensor:
-    """What the head says; one answer for the windows of a text."""
-    answers = model.answer(encoded).float()
-    return merged(answers, batch["windows"], windows) if "windows" in batch else answers
+def _has_many(batch: Batch) -> bool:
+    """Whether a text of the batch has several rows."""
+    return "texts" in batch or "windows" in batch
 
 
-def _has_many(batch: Batch, chunk: int | None) -> bool:
-    """Whether rows belong together as texts, or are more windows than are encoded at a time."""
-    return "texts" in batch or ("windows" in batch and chunk is not None and len(batch["input_ids"]) > chunk)
+def _gathered(model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows) -> Answers:
+    """[B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W]."""
 
-
-def _gathered(
-    model: Model, encode: Encode, batch: Batch, chunk: int | None, windows: Windows
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """([B, W, D] the vector of each of `texts` [B, W], or [B, C] the merged answers of `windows` [B, W]; what the
-    mixers add to the loss, each the mean over the rows).
-
-    The rows are encoded `chunk` at a time, those of similar length together; for the backward pass each chunk is
-    computed again. A chunk counts by its share of the rows, so what mixers add is that of one pass where it is a mean
-    over rows; a balance of experts is then one within chunks.
-    """
-    ids, mask = batch["input_ids"], batch.get("mask")
-    lengths = torch.full((len(ids),), ids.shape[1], device=ids.device) if mask is None else mask.sum(dim=1)
-    order = lengths.argsort(descending=True, stable=True)
-
-    def vectors(rows: Tensor) -> tuple[Tensor, ...]:
-        longest = int(lengths[rows].max())
-        some = {"input_ids": ids[rows, :longest]} | ({} if mask is None else {"mask": mask[rows, :longest]})
+    def answers_of(some: Batch) -> Answers:
         encoded = encode(None, with_first_row(model, some))
-        return model.answer(encoded).float(), *(value * (len(rows) / len(ids)) for value in encoded.state.losses)
+        return model.answer(encoded).float(), encoded.state.losses
 
-    parts: tuple[Tensor, ...] = torch.split(order, chunk or len(order))
-    again = len(parts) > 1 and torch.is_grad_enabled()
-    made = [checkpoint(vectors, part, use_reentrant=False) if again else vectors(part) for part in parts]
-    found = torch.cat([one for one, *_ in made])[order.argsort()]
-    added = tuple(torch.stack(values).sum() for values in zip(*(losses for _, *losses in made), strict=True))
+    found, added = in_chunks(answers_of, batch, chunk=chunk)
     return found[batch["texts"].clamp(min=0)] if "texts" in batch else merged(found, batch["windows"], windows), added
 
 

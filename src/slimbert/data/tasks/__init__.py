@@ -4,22 +4,29 @@ One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` f
 """
 
 from .classes import RARE
-from .load import KINDS, find_splits, load_split, load_task, load_texts
+from .file import DataFile
+from .label_sets import is_list
+from .load import KINDS, find_splits, load_split, load_task, load_texts, spans_of
 from .named import NAMED
 from .seen import count_trained_on, write_trained_on
+from .tags import FILE_OF_WORDS
 from .task import Split, Task, fingerprint
 
 __all__ = [
+    "FILE_OF_WORDS",
     "KINDS",
     "NAMED",
     "RARE",
+    "DataFile",
     "Split",
     "Task",
     "count_trained_on",
     "find_splits",
     "fingerprint",
+    "is_list",
     "load_split",
     "load_task",
     "load_texts",
+    "spans_of",
     "write_trained_on",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..columns import LABELS, MOST_SCORES, Columns, Texts, read_texts
+from ..columns import LABELS, MOST_SCORES, Columns, read_texts
 from ..conll import is_conll
 from ..files import SUFFIXES, form, lines
 from ..rows import Table
@@ -28,7 +28,7 @@ from .named import NAMED
 from .numbers import Numbers, is_numbers
 from .pairs import UNSCORED, Pairs, looks_paired
 from .questions import Spans
-from .tags import Tags
+from .tags import Tags, read_words
 from .task import Shape, Split, Task, fingerprint
 
 MOST_VALIDATION = 2000  # rows cut from train for validation at most: it is scored again and again while training
@@ -85,6 +85,8 @@ def load_task(
     labelled = _labelled(parts, values, notes)
     if "train" not in labelled:
         raise InputError(path, "no labelled split to train on", "add train.parquet, train.csv or train.jsonl")
+    if sum(value is not None for value in values["train"]) == 1:
+        raise InputError(parts["train"].name, "one row only: nothing can be learnt from it", "label at least 10 rows")
     labels = shape.names(parts["train"], columns, values["train"])
     splits = {name: shape.split(parts[name], columns, values[name], labels) for name in labelled}
     train, validation, test = _arrange(path, shape, splits, seed, fractions, notes)
@@ -123,13 +125,21 @@ def load_split(
     return shape.split(rows, columns, values, tuple(labels))
 
 
-def load_texts(path: str | Path, *, text_columns: Sequence[str]) -> Texts:
-    """Texts to answer, in order, none dropped: one a line in .txt (blank lines are empty texts), else the columns."""
+def load_texts(path: str | Path, *, text_columns: Sequence[str], kind: str = "classification") -> Sequence[Any]:
+    """Texts to answer, in order, none dropped: one a line in .txt (blank lines are empty texts), else the columns.
+
+    For tags also files of words and lists of words (tagging.Tagged), for questions also SQuAD's own JSON.
+    """
     if form(path) == ".txt" and Path(path).is_file():
         if len(text_columns) != 1:
             raise InputError(path, "a .txt file cannot hold pairs", f"use .csv with columns {', '.join(text_columns)}")
         return [text for _, text in lines(str(path))]
-    return read_texts(open_table([DataFile(Path(path))]), text_columns, lenient=True)
+    file = DataFile(Path(path))
+    if kind == "ner" and (file.has_lines_of_words or file.rows.holds(text_columns[0]) == "list"):
+        return read_words(file, text_columns[0])
+    if kind == "qa" and file.is_squad:
+        return [(one.question, one.context) for one in file.questions.questions]
+    return read_texts(open_table([file]), text_columns, lenient=True)
 
 
 _NAMES = {
@@ -191,11 +201,16 @@ def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> b
     words = texts[0] if texts else table.named(WORDS, of="list")
     if words is not None and table.holds(words) == "list":
         return (label or table.named(TAGS, of="list", other_than=words)) is not None
+    return spans_of(table, label) is not None
+
+
+def spans_of(table: Table, label: str | None = None) -> str | None:
+    """The column (`label`, or by its name) that marks spans of texts; None where there is none."""
     spans = label or table.named(SPANS, of="list")
     if spans is None:
-        return False
+        return None
     lists = (record[spans] for _, record in table.records if isinstance(record.get(spans), list) and record[spans])
-    return isinstance(next(lists, [None])[0], list | dict)
+    return spans if isinstance(next(lists, [None])[0], list | dict) else None
 
 
 def _labelled(parts: dict[str, Any], values: dict[str, list[Any]], notes: list[str]) -> list[str]:

@@ -71,8 +71,7 @@ class Pairs:
         if names:
             low, high = map(float, names)
             return Split(texts, (np.array(values, dtype=np.float64) - low) / (high - low))
-        numbers: dict[Any, int] = {}
-        return Split(texts, np.array([numbers.setdefault(row[1], len(numbers)) for row in texts], dtype=np.int64))
+        return Split(texts, same_texts([row[1] for row in texts]))
 
     def strata(self, split: Split) -> Ints:
         return np.zeros(len(split), dtype=np.int64)

@@ -13,7 +13,7 @@ from ..columns import TEXTS, Columns, id_columns, refuse_twice
 from ..rows import Table
 from ..schemes import OUTSIDE, all_tags, parts
 from ..splits import same_texts
-from ..tagging import SPANS, TAGS, WORDS, Tagged, read_records, read_tagged, unify
+from ..tagging import SPANS, TAGS, WORDS, Tagged, of_words, read_records, read_tagged, unify
 from .classes import refuse_other_case, unknown
 from .file import DataFile
 from .task import Ints, Split
@@ -57,6 +57,13 @@ class TagFiles:
                 tags = columns.label if labelled else None
                 found += read_records(table, columns.texts[0], tags)[0]
         return found
+
+
+def read_words(file: DataFile, column: str) -> list[Tagged]:
+    """The words of each example of a file of words, or of a column of lists; tags are not read."""
+    if file.has_lines_of_words:
+        return [replace(one, tags=None) for one in read_tagged(file.path)[0]]
+    return [of_words(record.get(column) or (), place=place) for place, record in file.rows.records]
 
 
 class Tags:

@@ -22,8 +22,9 @@ def labels(data: Data) -> Iterator[Finding]:
     train = data.train
     yield from _rows(data)
     if data.kind == "none":
-        remedy = "Name it with --label-column; what needs labels was not checked."
-        yield _finding("no_labels", "warning", "no label column was found", remedy)
+        pairs = len(data.text_columns) == 2
+        remedy = "Name it with --label-column; what needs labels was not checked." + " Vectors need none." * pairs
+        yield _finding("no_labels", "note" if pairs else "warning", "no label column was found", remedy)
         return
     yield from _missing(data)
     if data.kind in ("numbers", "other"):

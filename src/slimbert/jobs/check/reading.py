@@ -1,7 +1,7 @@
 """Reading labelled data as `load_task` reads it, but on past what that refuses: those faults become findings.
 
-Columns are chosen in the same way. What is not one text or one label a row is read as far as it makes sense: lists of
-words as texts, lists of labels, numbers.
+Columns are chosen in the same way. What is not one text or one label a row is read as far as it makes sense: words with
+tags, texts with spans and questions (shapes.py), lists of words as texts, lists of labels, numbers.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from ...data.columns import Columns, Rows, choose, class_names, read_labels, require
-from ...data.table import table
-from ...data.tasks import RARE, find_splits
+from ...data.tasks import RARE, find_splits, is_list
 from ...errors import InputError
 from .findings import Seen, excerpt
+from .shapes import as_table, shaped
 
 LabelKind = Literal["classes", "lists", "numbers", "other", "none"]
 _NO_LABEL = "(no label)"  # stands in for the label column where there is none
@@ -107,7 +107,10 @@ def read(path: str | Path, *, text_columns: Sequence[str] | None, label_column: 
     plain = {name: Rows(_words_joined(rows.table), rows.files) for name, rows in splits.items()}
     shared = set.intersection(*(set(rows.columns) for rows in splits.values()))
     first = plain.get("train") or next(iter(plain.values()))
-    texts, label, reasons = _choose(first, shared, text_columns, label_column)
+    whole = splits.get("train") or next(iter(splits.values()))
+    asked = text_columns is not None or label_column is not None
+    known = None if asked else shaped(whole, first, shared)
+    texts, label, reasons = known or _choose(first, shared, text_columns, label_column)
     parts = {}
     for name, rows in splits.items():
         try:
@@ -129,7 +132,7 @@ def _rows(files: Iterable[Path], skipped: list[InputError], lost: list[InputErro
     for file in files:
         bad: list[InputError] = []
         try:
-            tables[file] = table(file, bad=bad.append)
+            tables[file] = as_table(file, bad.append)
             skipped += bad
         except InputError as error:
             lost.append(error)
@@ -160,16 +163,12 @@ def _as_texts(one: pa.Table, names: set[str]) -> pa.Table:
 
 def _words_joined(one: pa.Table) -> pa.Table:
     """Columns that hold lists of words as columns of texts."""
-    return _as_texts(one, {field.name for field in one.schema if _is_list(field.type) and _is_text(field.type)})
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return _as_texts(one, {field.name for field in one.schema if is_list(field.type) and _is_text(field.type)})
 
 
 def _is_text(kind: pa.DataType) -> bool:
     """Texts, or lists of texts."""
-    kind = kind.value_type if _is_list(kind) or pa.types.is_dictionary(kind) else kind
+    kind = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -208,8 +207,9 @@ def _labels(rows: Rows, column: str | None) -> Labels:
         return Labels("none", nothing, [()] * len(nothing), nothing)
     values = rows.table.column(column)
     kind: LabelKind = "classes"
-    if _is_list(values.type):
-        items = [tuple(_written(one) for one in value or () if one is not None) for value in values.to_pylist()]
+    if is_list(values.type):
+        names = class_names(rows, column) or ()
+        items = [tuple(_named(one, names) for one in value or () if one is not None) for value in values.to_pylist()]
         words = [" ".join(some) or None for some in items]
         return Labels("lists", words, items, words)
     try:
@@ -219,6 +219,11 @@ def _labels(rows: Rows, column: str | None) -> Labels:
         words = [None if text in _NO_NUMBER else text for text in _texts(values)]
     spelt = _texts(values) if _is_text(values.type) else words
     return Labels(kind, words, [() if word is None else (word,) for word in words], spelt)
+
+
+def _named(value: Any, names: Sequence[str]) -> str:
+    """An item of a list of labels: the name behind a number, where the file has names."""
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else _written(value)
 
 
 def _known(words: list[str | None]) -> list[str | None]:
