@@ -2,8 +2,8 @@
 
     SLIMBERT_DATA=DIR python benchmarks/prepare_memory.py [--articles 1500] [--doublings 3] [--name prepare_memory]
 
-Articles of wiki_en in row groups of 1,000 (a reader holds one of them), a WordPiece of 8,192, one worker, each size in a
-process of its own; the peak is that of the process and the largest of its children. Figures are in MB of resident
+Articles of wiki_en in row groups of 1,000 (a reader holds one of them), a WordPiece of 8,192, one worker, each size in
+a process of its own; the peak is that of the process and the largest of its children. Figures are in MB of resident
 memory, which counts pages of mapped files too.
 """
 
