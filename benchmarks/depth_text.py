@@ -216,8 +216,8 @@ def draw(name: str, file: str, ground: Mapping[str, Runs]) -> None:
     fields = {"macs_per_text": ("multiply-adds, % of dense", 100 / whole)}
     fields |= {f"ms_batch_{size}": (f"ms per text, batch {size}", 1.0) for size in (32, 1)}
     for axes, (field, (title, scale)) in zip(all_axes, fields.items(), strict=True):
-        for number, (label, points) in enumerate(lines(ground, field).items()):
-            across, scores = zip(*sorted(points), strict=True)
+        for number, (label, line) in enumerate(lines(ground, field).items()):
+            across, scores = zip(*sorted(line), strict=True)
             colour = COLOURS.get(label, f"C{number}")
             axes.plot([scale * x for x in across], scores, "o-", markersize=4, linewidth=1.3, color=colour, label=label)
         axes.set_xlabel(title)
