@@ -31,7 +31,7 @@ from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import missing
 from .beside import Known
-from .depth import adaptive_head, without_windows
+from .depth import adaptive_head, taught, without_windows
 from .few_shot import few
 from .finetuned import Finetuned
 from .finish import finish
@@ -124,6 +124,7 @@ class Run:
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
         if settings.halting is not None:
             head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting.method)
+        self.taught = taught(model.config, head)
         whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:
@@ -149,7 +150,10 @@ class Run:
         choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
         judge = self.kind.judge(self.task.train, settings)
         halts, options = settings.halting, {"windows": self.windows, "chunk": settings.chunk}
-        objective = Supervised(small, judge, **options) if halts is None else Halting(small, judge, halts)
+        if halts is None:
+            objective = Supervised(small, judge, **options)
+        else:
+            objective = Halting(small, judge, halts, taught=self.taught)
         self.objective = objective.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, self.optim)
 
