@@ -25,13 +25,19 @@ from toys import model_of
 
 EIGHT = [name for name in ENCODERS if name != "mixed, grouped, convolving"]
 METHODS = ("ticket", "adaptive", "both")
-LEARNS = HaltingConfig(tau=0.05, every_unit=0.1)
+LEARNS = HaltingConfig(tau=1.0)
 
 
 def stopping(encoder: EncoderConfig) -> Halting:
-    """A lively model that halts early from the start: at the usual bias of 3 it would take longer than 20 steps."""
-    head = DactConfig(labels=LABELS, units=encoder.points(), dropout=0.0, bias=-3.0)
-    return Halting(model_of(encoder, head), one_class, LEARNS)
+    """A lively model whose units are sure, and halt early from the start: at the usual bias it would take longer than
+    20 steps until one stops."""
+    head = DactConfig(labels=LABELS, units=encoder.points(), dropout=0.0, bias=-5.0)
+    model = model_of(encoder, head)
+    with torch.no_grad():
+        for unit in model.head.units:  # type: ignore[union-attr]
+            unit.classes.weight.mul_(3.0)
+            unit.halt.weight.mul_(2.0)
+    return Halting(model, one_class, LEARNS)
 
 
 def trained(encoder: EncoderConfig, method: str) -> tuple[Model, Model]:
