@@ -1,5 +1,6 @@
 """The end of a fine-tuning run: its best checkpoint is scored, baselines stand beside it, the folder is made whole."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..model.transform import put_tokens_back
@@ -39,7 +40,7 @@ def finish(run: "Run", step: Step, stop: Stop, *, encoder: str, with_baselines: 
     return result
 
 
-def _result(run: "Run", step: Step, outputs: dict[str, Outputs], others: Scores) -> Finetuned:
+def _result(run: "Run", step: Step, outputs: Mapping[str, Outputs], others: Scores) -> Finetuned:
     scores = {
         name: run.kind.score(run.rows.splits[name], run.rows.features[name], one) for name, one in outputs.items()
     }
