@@ -112,11 +112,12 @@ def ours(
     out: Path | None = None,
     few_shot: int | None = None,
     baselines: bool = False,
+    ticket: Path | None = None,
 ) -> dict[str, Any]:
     """One `slimbert finetune` on the processor: the scores of the test (of validation where there is none), the seconds
     to the end of the last update and to the last update itself, its tokens (padding counts) and baselines.
 
-    out: keeps the run, and goes on with one that was interrupted.
+    out: keeps the run, and goes on with one that was interrupted. ticket: the recipe of one that is drawn first.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = out or Path(folder) / "run"
@@ -125,6 +126,7 @@ def ours(
             task,
             out=run,
             settings=settings,
+            ticket=ticket,
             resume=run.exists(),
             seed=seed,
             few_shot=few_shot,

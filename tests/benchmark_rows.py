@@ -16,14 +16,14 @@ SIZES = {"train": 60, "validation": 20, "test": 20}
 HELD, TESTED = ("train", "validation"), ("train", "test")
 
 
-def encoder(folder: Path) -> Path:
-    """A BertModel of one layer with a tokenizer of the toy words."""
+def encoder(folder: Path, layers: int = 1) -> Path:
+    """A BertModel with a tokenizer of the toy words."""
     torch.manual_seed(0)
     tokenizer = TextTokenizer.train([" ".join(WORDS)] * 4, 120)
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=512,
@@ -75,6 +75,10 @@ def _duplicate(draw: random.Random, row: int) -> dict[str, Any]:
     return {"question1": _text(draw, 0), "question2": _text(draw, row % 2), "label": 1 - row % 2, "idx": row}
 
 
+def _entailed(draw: random.Random, row: int) -> dict[str, Any]:
+    return {"question": _text(draw, 0), "sentence": _text(draw, row % 2), "label": 1 - row % 2, "idx": row}
+
+
 def _product(draw: random.Random, row: int) -> dict[str, Any]:
     return {"text_left": _text(draw, 0), "text_right": _text(draw, row % 2), "label": 1 - row % 2, "idx": row}
 
@@ -111,6 +115,7 @@ MADE = {
     "ag_news": (_news, TESTED),
     "stsb": (_scored, tuple(SIZES)),
     "qqp": (_duplicate, HELD),
+    "qnli": (_entailed, HELD),
     "product_match/amazon_google": (_product, tuple(SIZES)),
     "conll2003": (_tagged, HELD),
     "squad": (_asked, HELD),

@@ -42,6 +42,15 @@ def test_finetune_with_a_ticket_and_look_at_it(toy: Path, tmp_path: Path, early:
     assert slimbert("predict", tmp_path / "run", "good phone").code == 0
 
 
+def test_finetune_with_a_ticket_that_may_stop_early(toy: Path, tmp_path: Path, early: Path, slimbert: Slimbert):
+    words = ("finetune", toy / "lm", toy / "reviews.csv", "--ticket", early, "--out", tmp_path / "run")
+    assert slimbert(*words, "--no-baselines", *QUICK, "halting.method=dact").code == 0
+    shown = slimbert("show", tmp_path / "run", "--length", 16, "--json").json
+    assert {part["name"]: part["kind"] for part in shown["parts"]}["head"] == "dact"
+    reached = slimbert("evaluate", tmp_path / "run", toy / "reviews.csv", "--json").json["reached"]
+    assert (reached["depth"], reached["guaranteed"]) == ("safe", True)
+
+
 def test_pretrain_with_a_ticket(toy: Path, tmp_path: Path, early: Path, slimbert: Slimbert):
     words = ("pretrain", toy / "recipe.yaml", "--data", toy / "data", "--ticket", early, "--out", tmp_path / "run")
     made = slimbert(*words, "--set", "ticket.train.start=continue", "--json")

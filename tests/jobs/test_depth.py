@@ -142,7 +142,8 @@ def test_other_methods_train_their_own_heads(
 ):
     first = encoder
     if method == "entropy":  # DeeBERT's second stage stands on a model that was fine-tuned
-        first = Path(finetune(encoder, reviews, out=tmp_path / "first", settings=DACT[1:], **HERE).run)
+        plain = (*DACT[1:], "hidden=tanh")
+        first = Path(finetune(encoder, reviews, out=tmp_path / "first", settings=plain, **HERE).run)
     settings = (f"halting.method={method}", "lr=1e-3", "min_updates=60", "evaluations=1")
     made = finetune(first, reviews, out=tmp_path / "run", settings=settings, **HERE)
     model = load_model(made.run)
@@ -151,11 +152,40 @@ def test_other_methods_train_their_own_heads(
         before = load_model(first)
         used = before.encoder.layers[0][0].mixer.qkv.weight
         assert np.array_equal(model.encoder.layers[0][0].mixer.qkv.weight.detach(), used.detach())
+        last: Any = model.head.units[-1]  # type: ignore[union-attr]
+        assert np.array_equal(last.classes.weight.detach(), before.head.classes.weight.detach())  # type: ignore[union-attr]
+        answered = load(first, device="cpu").predict(load_task(reviews).train.texts[:40])
+        again = load(made.run, device="cpu", depth="full").predict(load_task(reviews).train.texts[:40])
+        assert [one.label for one in answered] == [one.label for one in again]
     assert evaluate(made.run, reviews, device="cpu", depth=rule).reached is not None
     with pytest.raises(InputError, match="no halting values"):
         load(made.run, device="cpu", depth="safe")
     with pytest.raises(InputError, match="no halting values"):
         calibrate(made.run, reviews, device="cpu")
+
+
+def test_a_last_unit_that_nobody_taught_learns_under_a_frozen_encoder(encoder: Path, reviews: Path, tmp_path: Path):
+    """A classifier without a layer in front fits no unit; frozen as it is drawn, the full depth would be a guess."""
+    plain = finetune(encoder, reviews, out=tmp_path / "first", settings=DACT[1:], **HERE)
+    settings = ("halting.method=entropy", "lr=5e-3", "min_updates=120", "evaluations=1")
+    made = finetune(plain.run, reviews, out=tmp_path / "run", settings=settings, **HERE)
+    before, after = load_model(plain.run), load_model(made.run)
+    for name, value in before.encoder.state_dict().items():
+        assert np.array_equal(value, after.encoder.state_dict()[name]), name
+    assert made.validation["accuracy"] > plain.validation["accuracy"] - 0.1
+
+
+def test_units_learn_at_a_rate_of_their_own(encoder: Path, reviews: Path, tmp_path: Path):
+    """It stands in the checkpoints: a run goes on only at the rate that it began with."""
+    quick = ("halting.method=dact", "min_updates=4", "epochs=1", "evaluations=1", "batch_size=16")
+    for name, settings in {"a": quick, "b": (*quick, "halting.unit_lr=5"), "c": (*quick, "halting.unit_lr=1")}.items():
+        finetune(encoder, reviews, out=tmp_path / name, settings=settings, **HERE)
+    assert differences(tmp_path / "a", tmp_path / "b") == []
+    assert differences(tmp_path / "a", tmp_path / "c")
+    with pytest.raises(InputError, match="made with another encoder, data or settings"):
+        finetune(encoder, reviews, out=tmp_path / "a", settings=(*quick, "halting.unit_lr=2"), resume=True, **HERE)
+    with pytest.raises(InputError, match=r"--set.halting.unit_lr"):
+        finetune(encoder, reviews, out=tmp_path / "d", settings=(*quick, "halting.unit_lr=0"), **HERE)
 
 
 def test_kills_change_nothing(encoder: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from slimbert.errors import InputError
 from slimbert.model import ModelConfig, load_model, presets, save_model
@@ -17,6 +18,7 @@ from slimbert.model.halting import Range, bounds
 from slimbert.model.model import Model, fresh
 from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.core import use_core
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.norm import LayerNormConfig
 from slimbert.parts.position import RotaryConfig
@@ -168,6 +170,25 @@ def test_finished_texts_are_not_computed(name: str):
         assert seen == rows
     tokens = [length for _, _, length in adapted.work]
     assert tokens[0] == LENGTH
+
+
+@EVERY
+@pytest.mark.parametrize("joins", [False, True], ids=["each its own", "one product"])
+def test_executed_multiply_adds_are_those_that_are_promised(name: str, joins: bool):
+    """As torch counts them, with rows enough that none absorbs the memory. Where a full run may join the keys and
+    values of all layers, an adaptive one makes none ahead: texts that stop would pay for layers they never reach."""
+    model, texts = made(name, answer="tags"), Texts()
+    texts.mask[:] = True
+    use_core(model, "explicit")
+    model.encoder.joins = joins
+    words = torch.arange(1, 8).expand(ROWS, -1)
+    select = torch.cat((texts.first, words), dim=1)
+    with FlopCounterMode(display=False) as counter:
+        adapted = run(model, texts, Safe(), select)
+    each = cost_per_point(model.config, length=LENGTH, keep=select.shape[1])
+    assert adapted.depth.min() < len(each)
+    assert counter.get_total_flops() == 2 * sum(count * each[unit] for unit, count, _ in adapted.work)
+    assert (adapted.answers.argmax(-1) == in_full(model, texts, select).argmax(-1)).all()
 
 
 def test_what_is_left_is_cut_to_its_longest_text():

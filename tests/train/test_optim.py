@@ -12,13 +12,16 @@ from torch import nn
 
 from slimbert.errors import InputError
 from slimbert.model import Model, ModelConfig, fresh
+from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.heads import MaskedLmConfig
 from slimbert.model.presets import from_pattern
 from slimbert.parts.norm import LayerNormConfig
 from slimbert.train.engine import engine
+from slimbert.train.halting import Halting, HaltingConfig
 from slimbert.train.loop import train
-from slimbert.train.objectives import MaskedLm
+from slimbert.train.objectives import MaskedLm, Wrapper
 from slimbert.train.optim import OptimConfig, adamw, rate
+from slimbert.train.supervised import one_class
 
 COURSES = ("linear", "cosine", "trapezoidal", "constant")
 
@@ -170,3 +173,52 @@ def test_an_update_moves_each_layer_by_its_rate():
     for name, value in objective.named_parameters():
         moved = (value.detach() - before[name]).abs().max()
         assert float(moved) == pytest.approx(2e-3 * expected[name], rel=5e-3), name
+
+
+# what an objective asks for
+
+
+def halting(config: HaltingConfig) -> Halting:
+    encoder = from_pattern("3{sf}", dim=16, head_dim=8, hidden=32, vocab=30, max_len=8)
+    head = DactConfig(labels=("a", "b"), units=3)
+    if config.method != "dact":
+        head = ExitsConfig(labels=("a", "b"), units=3)
+    return Halting(fresh(ModelConfig(encoder=encoder, head=head), 0), one_class, config)
+
+
+@pytest.mark.parametrize(
+    ("config", "factor"),
+    [
+        (HaltingConfig(), 5.0),  # 1e-4 beside 2e-5: spec of DACT-BERT, section 3
+        (HaltingConfig(unit_lr=2.5), 2.5),
+        (HaltingConfig(unit_lr=1.0), 1.0),
+        (HaltingConfig(method="patience"), 1.0),
+        (HaltingConfig(method="patience", unit_lr=3.0), 3.0),
+    ],
+)
+def test_halting_units_have_a_rate_of_their_own(config: HaltingConfig, factor: float):
+    """Whatever falls with the depth falls below them, as below any head."""
+    for decay in (1.0, 0.5):
+        found = rates(halting(config), decay)
+        assert {value for name, value in found.items() if "head.units" in name} == {factor}
+        assert {value for name, value in found.items() if "encoder.layers.2" in name} == {1.0 if decay == 1 else 0.25}
+
+
+def test_an_update_moves_halting_units_by_their_rate():
+    """Adam's first update moves every weight that has a gradient by its rate; 5e-3: its eps."""
+    objective = halting(HaltingConfig(unit_lr=4.0, ramp=0.0))
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    optimizer = adamw(objective, OptimConfig(lr=1e-3, weight_decay=0.0, eps=1e-12))
+    random = torch.Generator().manual_seed(0)
+    batch = {"input_ids": torch.randint(30, (4, 8), generator=random), "labels": torch.tensor([0, 1, 0, 1])}
+    list(train(objective, [batch], optimizer, lr=lambda _: 2e-3, accelerator=engine(device="cpu"), clip=None))
+    for name, value in objective.named_parameters():
+        moved = float((value.detach() - before[name]).abs().max())
+        assert moved == pytest.approx(8e-3 if "head.units" in name else 2e-3, rel=5e-3) or moved == 0.0, name
+    assert any(not torch.equal(value, before[name]) for name, value in objective.state_dict().items() if "halt" in name)
+
+
+def test_a_wrapper_asks_for_what_its_inner_objective_asks():
+    inner = halting(HaltingConfig())
+    assert Wrapper(inner).rates() == inner.rates()
+    assert MaskedLm(deep()).rates() == {}

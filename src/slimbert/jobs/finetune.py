@@ -19,27 +19,29 @@ from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, RunError
 from ..model import Model
 from ..model.folder import digest
-from ..model.transform import put_tokens_back, with_tokens
-from ..train import checkpoints
+from ..model.transform import with_tokens
 from ..train.engine import choose_core, device_of, engine
 from ..train.halting import Halting, with_progress
-from ..train.loop import Start, Step, restore, snapshot, train
+from ..train.loop import Start, Step, train
+from ..train.objectives import Batch
 from ..train.optim import OptimConfig, adamw, rate
 from ..train.progress import Progress
 from ..train.run import RunFolder, check_free
 from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import missing
-from .beside import Known, Scores, beside
-from .depth import adaptive_head, without_windows
+from .beside import Known
+from .depth import adaptive_head, taught, without_windows
 from .few_shot import few
-from .finetuned import Finetuned, write_run
+from .finetuned import Finetuned
+from .finish import finish
 from .heading import with_head
 from .labelled import Labelled, outputs
-from .report import report
 from .settings import Settings, default_lr, every
 from .source import open_encoder
+from .standing import Standing
 from .tasks import Kind, about_length, kind_for, kind_of
+from .tasks.kind import Outputs
 from .tickets.finetuning import with_ticket
 from .tickets.recipe import ticket_recipe
 
@@ -122,6 +124,7 @@ class Run:
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
         if settings.halting is not None:
             head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting.method)
+        self.taught = taught(model.config, head)
         whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:
@@ -138,8 +141,7 @@ class Run:
         )  # fmt: skip
         self.begin = Start()  # where a new run starts
         self.take(whole)
-        self.best = (-math.inf, -math.inf)  # the metric on validation, minus the loss there
-        self.stale = 0
+        self.standing = Standing()
 
     def take(self, whole: Model) -> None:
         """Train this model, of which the tokens that occur are enough."""
@@ -148,14 +150,17 @@ class Run:
         choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
         judge = self.kind.judge(self.task.train, settings)
         halts, options = settings.halting, {"windows": self.windows, "chunk": settings.chunk}
-        objective = Supervised(small, judge, **options) if halts is None else Halting(small, judge, halts)
+        if halts is None:
+            objective = Supervised(small, judge, **options)
+        else:
+            objective = Halting(small, judge, halts, taught=self.taught)
         self.objective = objective.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, self.optim)
 
     def go(self, stop: Stop, *, encoder: str, resume: bool, explain: bool, with_baselines: bool) -> Finetuned:
         if explain:
             self._say(*self.notes, about_length(self.kind, self.cut_share))
-        start = self._start(resume)
+        start = self.standing.start(self, resume, tell=self._say)
         chosen = {"head": dump(self.whole.config.head), "task": self.kind.description.plain()}
         said = {"encoder": encoder, "finetune": dump(self.settings) | {"lr": self.optim.lr}, **chosen}
         self.folder.write_recipe(json.loads(json.dumps(said)))
@@ -164,7 +169,7 @@ class Run:
         if start.step == self.begin.step:
             torch.manual_seed(self.settings.seed)
         step = Step(start.step, math.nan, {}, start.tokens, start.seconds, 0.0, 0.0)
-        over = self.stale >= self.settings.patience
+        over = self.standing.stale >= self.settings.patience
         with Progress(self.updates, start=start.step, enabled=not self.quiet) as progress:
             for step in () if over else self._steps(start):
                 self.folder.append({"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds})
@@ -172,18 +177,16 @@ class Run:
                 found = self._validate(step) if due else {}
                 progress.update(step.n, loss=step.loss, tokens_per_second=step.tokens / step.seconds, **found)
                 if stop and not due:
-                    self._checkpoint(step, best=False)
+                    self.standing.save(self, step)
                 stop.heed(step.n)
-                if due and self.stale >= self.settings.patience:
+                if due and self.standing.stale >= self.settings.patience:
                     break
-        return self._finish(step, stop, encoder=encoder, with_baselines=with_baselines)
+        return finish(self, step, stop, encoder=encoder, with_baselines=with_baselines)
 
     def _steps(self, start: Start) -> Iterator[Step]:
-        size, seed = self.settings.batch_size, self.settings.seed
-        batches = self.rows.training(start.step, size, seed=seed, device=self.device)
         return train(
             self.objective,
-            batches if self.settings.halting is None else with_progress(batches, start.step, self.updates),
+            self.batches(start.step),
             self.optimizer,
             lr=self.rate,
             accelerator=self.accelerator,
@@ -191,27 +194,15 @@ class Run:
             start=start,
         )
 
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Those of the updates from `start` on; a model that learns to stop early is told the share that is over."""
+        settings = self.settings
+        found = self.rows.training(start, settings.batch_size, seed=settings.seed, device=self.device)
+        return found if settings.halting is None else with_progress(found, start, self.updates)
+
     def rate(self, now: Start) -> float | None:
         """The learning rate of the update that starts now; None: all are made."""
         return None if now.step >= self.updates else rate(self.optim, (now.step + 0.5) / self.updates)
-
-    def _start(self, resume: bool) -> Start:
-        found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
-        if resume and found is None:
-            self._say(f"no whole checkpoint yet: starting at step {self.begin.step}")
-        if found is None:
-            self.folder.cut(0)
-            return self.begin
-        if found.state.get("identity") != self.identity():
-            raise InputError(
-                found.path, "made with another encoder, data or settings", "resume with those it began with"
-            )
-        restore(self.objective, self.optimizer, found.tensors)
-        self.best, self.stale = tuple(found.state["score"]), found.state["stale"]
-        self._say(f"going on from step {found.step} of {found.path}")
-        self.folder.cut(found.step)
-        checkpoints.drop_after(self.folder.checkpoints, found.step)
-        return Start(found.step, found.state["tokens"], found.state["seconds"])
 
     def identity(self) -> Any:
         """What must not change between a checkpoint and its continuation."""
@@ -221,76 +212,24 @@ class Run:
 
     def _validate(self, step: Step) -> dict[str, float]:
         """What validation says, for the progress line; checkpoints."""
-        outputs, loss = self._outputs("validation")
+        outputs, loss = self.outputs("validation")
         metric, split, features = self.task.metric, self.task.validation, self.rows.features["validation"]
-        value = self._settled(outputs).score(split, features, outputs)[metric]
+        value = self.settled(outputs).score(split, features, outputs)[metric]
         found = {"val_loss": loss, metric: value}
         self.folder.append({"step": step.n, **found, "tokens": step.tokens, "seconds": step.seconds})
-        better = (value, -loss) > self.best
-        self.best = (value, -loss) if better else self.best
-        self.stale = 0 if better else self.stale + 1
-        self._checkpoint(step, best=better)
+        self.standing.validated(self, step, value=value, loss=loss)
         return found
 
-    def _checkpoint(self, step: Step, *, best: bool) -> None:
-        state = {"tokens": step.tokens, "seconds": step.seconds, "score": list(self.best), "stale": self.stale}
-        state["identity"] = self.identity()
-        tensors = snapshot(self.objective, self.optimizer)
-        self.folder.sync()
-        checkpoints.save(self.folder.checkpoints, step.n, tensors=tensors, state=state, keep=1, best=best)
-
-    def _outputs(self, split: str) -> tuple[list[Any], float]:
+    def outputs(self, split: str) -> tuple[list[Any], float]:
         """(what the model says of each unit of a split, the mean loss)."""
         objective, features = self.objective.eval(), self.rows.features[split]
         where: Any = {"pad_id": self.rows.pad, "device": self.device, "windows": self.windows}
         return outputs(objective.model, features, objective.judge, **where, autocast=self.accelerator.autocast())
 
-    def _settled(self, outputs: list[Any]) -> Kind:
+    def settled(self, outputs: Outputs) -> Kind:
         """The kind of task with what validation decides."""
         found = self.kind.settled(self.task.validation, self.rows.features["validation"], outputs)
         return kind_of(self.tokenizer, found, self.task.labels)
-
-    def _finish(self, step: Step, stop: Stop, *, encoder: str, with_baselines: bool) -> Finetuned:
-        found = checkpoints.best(self.folder.checkpoints)
-        if found is not None:
-            restore(self.objective, self.optimizer, found.tensors)
-        outputs = {name: self._outputs(name)[0] for name in ("validation", "test") if name in self.rows.features}
-        self.kind = self._settled(outputs["validation"])
-        scores = {
-            name: self.kind.score(self.rows.splits[name], self.rows.features[name], one)
-            for name, one in outputs.items()
-        }
-        stop.heed(step.n)
-        others = self._beside() if with_baselines else {}
-        stop.heed(step.n)
-        result = Finetuned(
-            str(self.folder.path),
-            self.task.kind,
-            self.task.metric,
-            len(self.kind.description.text_columns),
-            self.task.labels,
-            step.n,
-            step.seconds,
-            scores["validation"],
-            scores.get("test"),
-            others,
-            self.cut_share,
-            self.notes,
-        )
-        whole = put_tokens_back(self.objective.model, self.whole, self.rows.used)
-        description, splits = self.kind.description, self.rows.splits
-        write_run(
-            self.folder, result, whole, self.tokenizer, description=description, splits=splits, encoder=encoder
-        )  # fmt: skip
-        part = "test" if "test" in outputs else "validation"
-        scores = {"fine-tuned encoder": getattr(result, part)} | result.baselines
-        rows, features = splits[part], self.rows.features[part]
-        self.folder.write_text("report.md", report(self.kind, rows, features, outputs[part], scores, part=part))
-        return result
-
-    def _beside(self) -> Scores:
-        options: Any = {"few_shot": self.few_shot, "known": self.known, "device": self.device}
-        return beside(self.kind, self.task, self.encoder, self.tokenizer, **options)
 
     def _say(self, *messages: str) -> None:
         if not self.quiet:

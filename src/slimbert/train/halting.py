@@ -2,18 +2,19 @@
 
 dact: task(a_N) + tau * mean(rho), with every layer always run. DACT-BERT: Eyzaguirre et al. 2021, arXiv:2109.11745.
 patience: the mean of all units' losses, the n-th counting n times (PABEE, Zhou et al. 2020, arXiv:2006.04152). entropy:
-the sum of the losses of all units but the last, under an encoder that is trained already and stays as it is (the second
-stage of DeeBERT, Xin et al. 2020, arXiv:2004.12993).
+the sum of the losses of all units but the last, under an encoder that is trained already and stays as it is, and so
+does the last unit (the second stage of DeeBERT, Xin et al. 2020, arXiv:2004.12993). Where the classifier that was there
+does not fit the last unit, that one is new, and learns, too.
 """
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..config import NonNegative, Share
+from ..config import Between, NonNegative, Share
 from ..errors import InputError
 from ..model.exits import Everything, Exits
 from ..model.halting import Ponder, Shape, ponder
@@ -22,6 +23,8 @@ from .objectives import Batch, Encode, Loss, with_auxiliary
 from .supervised import Judge, Supervised, with_first_row
 
 Method = Literal["dact", "patience", "entropy"]
+Factor = Annotated[float, Between(1e-3, 1e3)]
+UNITS_OF_DACT = 5.0  # 1e-4 beside 2e-5 for the encoder: our spec's choice, no published value is known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class HaltingConfig:
     """`tau`: the price of going on, reached over the first `ramp` of the run. `ponder`, `shape`: its form.
 
     `every_unit`: weight of the mean loss of all units beside the accumulated answer's (ours: units that count for
-    little learn, too). `detach`: halting values do not train the encoder.
+    little learn, too). `detach`: halting values do not train the encoder. `unit_lr`: of the units, times the learning
+    rate of the run; None: 5 with dact, whose units are new beside a trained encoder, 1 with the others, as published.
     """
 
     method: Method = "dact"
@@ -39,12 +43,25 @@ class HaltingConfig:
     ramp: Share = 0.2
     every_unit: NonNegative = 0.1
     detach: bool = False
+    unit_lr: Factor | None = None
+
+    @property
+    def unit_factor(self) -> float:
+        """Times the learning rate of the run, at which units learn."""
+        if self.unit_lr is not None:
+            return self.unit_lr
+        return UNITS_OF_DACT if self.method == "dact" else 1.0
 
 
 class Halting(Supervised):
-    """Supervised, over a head that has a trace. `progress` in the batch: the share of the run that is over."""
+    """Supervised, over a head that has a trace. `progress` in the batch: the share of the run that is over.
 
-    def __init__(self, model: Model, judge: Judge, config: HaltingConfig = HaltingConfig()) -> None:
+    taught: whether the last unit answers already.
+    """
+
+    def __init__(
+        self, model: Model, judge: Judge, config: HaltingConfig = HaltingConfig(), *, taught: bool = True
+    ) -> None:
         super().__init__(model, judge)
         head = model.head
         if not isinstance(head, Exits):
@@ -52,11 +69,17 @@ class Halting(Supervised):
             raise InputError(
                 "model.head", f"a head of kind {said} has no trace", "give it a head of kind dact or exits"
             )
-        self.config = config
+        self.config, self.taught = config, taught
         head.detached = config.detach
         if config.method == "entropy":
-            for parameter in (*model.encoder.parameters(), *head.units[-1].parameters()):
-                parameter.requires_grad_(False)
+            for part in (model.encoder, *([head.units[-1]] if taught else [])):
+                part.requires_grad_(False)
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        head = self.model.head
+        assert isinstance(head, Exits)
+        factor = self.config.unit_factor
+        return {} if factor == 1.0 else dict.fromkeys(head.units.parameters(), factor)
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         head, method = self.model.head, self.config.method
@@ -68,7 +91,8 @@ class Halting(Supervised):
             loss = self._dact(everything, each, batch)
         else:
             counts = torch.arange(1, len(each) + 1, device=each.device, dtype=each.dtype)
-            mean = (each * counts).sum() / counts.sum() if method == "patience" else each[:-1].sum()
+            weighted = (each * counts).sum() / counts.sum()
+            mean = weighted if method == "patience" else (each[:-1] if self.taught else each).sum()
             loss = Loss(mean, {"task": mean})
         return with_auxiliary(loss, encoded)
 

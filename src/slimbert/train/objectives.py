@@ -59,6 +59,10 @@ class Objective(nn.Module):
         """Other models that are trained along, by the name of the folder that a run leaves each in."""
         return {}
 
+    def rates(self) -> dict[nn.Parameter, float]:
+        """What learns at another rate than the rest, and how many times that of the run."""
+        return {}
+
 
 class Wrapper(Objective):
     """An objective around another one."""
@@ -69,6 +73,9 @@ class Wrapper(Objective):
 
     def beside(self) -> dict[str, Model]:
         return self.inner.beside()
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        return self.inner.rates()
 
 
 @kind("masked_lm", role="objective")

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..model.encoder import Encoder
+from .objectives import Objective
 
 Course = Literal["linear", "cosine", "trapezoidal", "constant"]
 Rise = Literal["linear", "square_root"]
@@ -59,9 +60,12 @@ class OptimConfig:
 def adamw(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over what `module` trains, fused where torch has a fused kernel.
 
-    A group's `factor` is what `train` multiplies the rate of an update with.
+    A group's `factor` is what `train` multiplies the rate of an update with: that of a layer, or what an objective asks
+    for some of its parameters (`Objective.rates`).
     """
     depth = factors(module, config.layer_decay)
+    if isinstance(module, Objective):
+        depth |= module.rates()
     trained = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
     for factor in sorted({1.0, *depth.values()}, reverse=True):

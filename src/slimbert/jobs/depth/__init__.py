@@ -1,7 +1,7 @@
 """Adaptive depth as a job: heads that can stop early, runs that do; calibration and curves stand in files beside."""
 
 from .choose import AskedDepth, Depth, can_stop, chosen_depth
-from .head import adaptive_head, warm_start, without_windows
+from .head import adaptive_head, taught, warm_start, without_windows
 from .run import Ran, run_adaptively
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "can_stop",
     "chosen_depth",
     "run_adaptively",
+    "taught",
     "warm_start",
     "without_windows",
 ]

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,11 +81,16 @@ def words_for(predictor: Predictor) -> tuple[str, ...]:
 
 def depth_curve(predictor: Predictor, rows: Split, *, words: Sequence[str] | None = None) -> Curve:
     """Score every depth on labelled rows, and time it in batches of 32 and one by one."""
+    points = [point for point, _ in points_of(predictor, rows, words=words)]
+    return Curve(predictor.task.metric, len(rows), tuple(sorted(points, key=lambda point: -point.macs_share)))
+
+
+def points_of(
+    predictor: Predictor, rows: Split, *, words: Sequence[str] | None = None
+) -> Iterator[tuple[Point, list[Any]]]:
+    """Each depth of `words`, in their order, with what the model says of each unit of the rows."""
     kind, units = predictor.kind, predictor.model.config.head.units  # type: ignore[union-attr]
-    features = kind.features(rows, labelled=False)
-    few = np.linspace(0, len(rows) - 1, min(ALONE, len(rows))).astype(np.int64)
-    alone = kind.features(rows.take(few), labelled=False)
-    points = []
+    features, alone = (kind.features(some, labelled=False) for some in (rows, few_of(rows)))
     for word in words or words_for(predictor):
         depth = chosen_depth(predictor.model, kind, word)
 
@@ -95,20 +100,23 @@ def depth_curve(predictor: Predictor, rows: Split, *, words: Sequence[str] | Non
             )
 
         ran, single = at(features, 32), at(alone, 1)
-        points.append(
-            Point(
-                word,
-                depth.guaranteed,
-                kind.score(rows, features, ran.outputs)[predictor.task.metric],
-                float(ran.depth.mean()),
-                ran.macs / ran.full_macs,
-                ran.macs / len(rows),
-                1000 * ran.seconds / len(rows),
-                1000 * single.seconds / len(alone),
-                tuple(np.bincount(ran.depth, minlength=units + 1)[1:].tolist()),
-            )
+        point = Point(
+            word,
+            depth.guaranteed,
+            kind.score(rows, features, ran.outputs)[predictor.task.metric],
+            float(ran.depth.mean()),
+            ran.macs / ran.full_macs,
+            ran.macs / len(rows),
+            1000 * ran.seconds / len(rows),
+            1000 * single.seconds / len(alone),
+            tuple(np.bincount(ran.depth, minlength=units + 1)[1:].tolist()),
         )
-    return Curve(predictor.task.metric, len(rows), tuple(sorted(points, key=lambda point: -point.macs_share)))
+        yield point, ran.outputs
+
+
+def few_of(rows: Split) -> Split:
+    """The texts that are also timed one by one: ALONE of them, evenly spread."""
+    return rows.take(np.linspace(0, len(rows) - 1, min(ALONE, len(rows))).astype(np.int64))
 
 
 def draw(curve: Curve) -> bytes:

@@ -1,14 +1,14 @@
 """From the head of a task to one that can stop early."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ...config import HeadConfig
 from ...data.tasks import Split
 from ...errors import InputError
-from ...model import Model
+from ...model import Model, ModelConfig, with_dropout
 from ...model.exits import DactConfig, ExitsConfig
 from ...model.halting import Answers
 from ...model.heads import SequenceConfig, TokenConfig
@@ -40,23 +40,27 @@ def adaptive_head(head: HeadConfig, points: int, train: Split, method: Method) -
     return ExitsConfig(labels=head.labels, answer=answer, **rest)
 
 
+def taught(before: ModelConfig, after: HeadConfig) -> bool:
+    """Whether the last unit of the head `after` starts from what is there: from units, or from a classifier like it."""
+    old: Any = before.head
+    if not isinstance(after, DactConfig | ExitsConfig):
+        return False
+    if isinstance(old, DactConfig | ExitsConfig):
+        return bool(with_dropout(old, 0.0) == with_dropout(after, 0.0))
+    if not isinstance(old, SequenceConfig) or old.answer == "number" or after.width not in (0, before.encoder.dim):
+        return False
+    return (old.labels, old.answer, old.pool, old.hidden) == (after.labels, after.answer, after.pool, after.act)
+
+
 @torch.no_grad()
 def warm_start(model: Model, old: Model) -> bool:
     """Give the last unit the classifier of `old`, where it answers the same; whether it did."""
-    before: Any = old.config.head
-    after: Any = model.config.head
-    fits = isinstance(before, SequenceConfig | TokenConfig) and before.labels == after.labels
-    head: Any = model.head
-    last = head.units[-1]
-    if not fits or after.width not in (0, model.config.encoder.dim):
+    if not isinstance(old.config.head, SequenceConfig) or not taught(old.config, model.config.head):
         return False
-    if isinstance(before, SequenceConfig):
-        if before.answer != after.answer or before.hidden != after.act or before.answer == "number":
-            return False
-        last.trunk.load_state_dict(old.head.dense.state_dict())  # type: ignore[union-attr]
-        last.classes.load_state_dict(old.head.classes.state_dict())  # type: ignore[union-attr]
-        return True
-    return False
+    head, given = cast(Any, model.head), cast(Any, old.head)
+    head.units[-1].trunk.load_state_dict(given.dense.state_dict())
+    head.units[-1].classes.load_state_dict(given.classes.state_dict())
+    return True
 
 
 def without_windows(settings: Any) -> Any:

@@ -15,6 +15,7 @@ from ...model import Model, ModelConfig
 from ...model.adaptive import Policy, Seen, adaptive
 from ...model.cost import cost_per_point
 from ...model.exits import Exits
+from ...train.objectives import Batch
 from ...train.supervised import with_first_row
 from ..tasks.features import Features
 from .choose import Depth
@@ -65,7 +66,7 @@ def run_adaptively(
             mask=batch.get("mask"),
             types=batch.get("types"),
             select=select,
-            real=_real(features, index, device),
+            real=_real(features, index, batch),
             max_depth=_deepest(model.config, depth, length, keep),
         )
         for unit, one in zip(index, found.answers.cpu().numpy(), strict=True):
@@ -93,9 +94,11 @@ def _deepest(config: ModelConfig, depth: Depth, length: int, keep: int | None) -
     return min(units, depth.max_depth or units)
 
 
-def _real(features: Features, index: Any, device: str) -> Tensor | None:
-    """[B, W] which tags count, where tags are asked for."""
+def _real(features: Features, index: Any, batch: Batch) -> Tensor | None:
+    """[B, W] which tags count, where tags are asked for; a batch holds the first row before them, and may be wider than
+    its longest text."""
     if "select" not in features.columns:
         return None
-    counts = torch.tensor([len(features.columns["select"].values[unit]) for unit in index])
-    return (torch.arange(int(counts.max())) < counts[:, None]).to(device)
+    select = batch["select"]
+    counts = torch.tensor([len(features.columns["select"].values[unit]) for unit in index], device=select.device)
+    return torch.arange(select.shape[1] - 1, device=select.device) < counts[:, None]

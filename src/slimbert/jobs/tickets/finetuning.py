@@ -1,13 +1,11 @@
 """A ticket in fine-tuning: drawn early in the first epoch, then trained for the epochs that were asked for."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import RunError
 from ...methods.earlybird import TicketRecipe
 from ...model import extract
-from ...train.objectives import Batch
 from ...train.signals import Stop
 from .draw import beginning, drawn_in, go_on
 from .stage import Clock, Dense
@@ -19,17 +17,13 @@ if TYPE_CHECKING:
 def dense(run: "Run") -> Dense:
     """The run as the search sees it; shares are of an epoch."""
     settings = run.settings
-
-    def batches(start: int) -> Iterator[Batch]:
-        return run.rows.training(start, settings.batch_size, seed=settings.seed, device=run.device)
-
     return Dense(
         objective=run.objective,
         accelerator=run.accelerator,
         folder=run.folder,
         optim=run.optim,
         clock=Clock(run.per_epoch, settings.warmup * run.updates / run.per_epoch, run.updates),
-        batches=batches,
+        batches=run.batches,
         rate=run.rate,
         identity=run.identity(),
         seed=settings.seed,

@@ -1,0 +1,222 @@
+"""The benchmark of adaptive depth: its areas, intervals and promises; a run at toy size, which resumes."""
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark_rows import corpora, encoder
+from slimbert.train.run import RunFolder
+from test_benchmarks import BENCHMARKS, MACHINE
+
+
+@pytest.fixture
+def verdicts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("depth_verdicts")
+
+
+def right(*shares: float, rows: int = 200) -> Any:
+    """Rows of which these shares are answered right, the same rows first."""
+    return np.arange(rows) < np.array(shares)[:, None] * rows
+
+
+# areas
+
+
+def test_a_mixture_of_two_depths_costs_what_lies_between(verdicts: ModuleType):
+    shares, scores = np.array([1.0, 0.2, 0.5]), np.array([[0.8, 0.6, 0.9], [0.6, 0.6, 0.6]])
+    found = verdicts.reached(shares, scores, np.array([0.1, 0.2, 0.35, 0.5, 0.75, 1.0]))
+    assert np.isnan(found[:, 0]).all()
+    assert found[0, 1:] == pytest.approx([0.6, 0.75, 0.9, 0.9, 0.9])
+    assert found[1, 1:] == pytest.approx([0.6] * 5)
+
+
+def test_a_depth_below_the_line_between_two_others_counts_for_nothing(verdicts: ModuleType):
+    grid = np.linspace(0.2, 1, 33)
+    with_it = verdicts.reached(np.array([0.2, 0.6, 1.0]), np.array([[0.5, 0.6, 0.9]]), grid)
+    without = verdicts.reached(np.array([0.2, 1.0]), np.array([[0.5, 0.9]]), grid)
+    assert with_it == pytest.approx(without)
+
+
+points = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0, 1)), min_size=1, max_size=8)
+
+
+@given(points)
+def test_what_is_reached_is_the_least_concave_rising_line_above_all_depths(some: list[tuple[float, float]]):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        reached = importlib.import_module("depth_verdicts").reached
+    shares, scores = (np.array(column) for column in zip(*some, strict=True))
+    grid = np.linspace(shares.min(), 1.0, 50)
+    found = reached(shares, scores[None], grid)[0]
+    assert np.isfinite(found).all()
+    assert (np.diff(found) >= -1e-9).all()
+    if shares.min() < 1:
+        assert (np.diff(found, 2) <= 1e-9).all()
+    assert (reached(shares, scores[None], shares)[0] >= scores - 1e-9).all()
+    assert found.max() <= scores.max() + 1e-9
+
+
+def test_areas_in_closed_form(verdicts: ModuleType):
+    shares = np.array([0.25, 1.0])
+    assert verdicts.area(0.25, 1.0)(shares, np.array([[0.7, 0.7]])) == pytest.approx([0.7])
+    assert verdicts.area(0.25, 1.0)(shares, np.array([[0.5, 0.9]])) == pytest.approx([0.7])
+    assert verdicts.area(0.25, 0.5)(shares, np.array([[0.5, 0.8]])) == pytest.approx([0.55])
+    assert np.isnan(verdicts.area(0.1, 1.0)(shares, np.array([[0.5, 0.8]])))[0]
+
+
+def test_areas_are_compared_from_where_all_reach_something(verdicts: ModuleType):
+    one = [verdicts.Measured(np.array([1.0, 0.3]), right(0.9, 0.8))]
+    other = [verdicts.Measured(np.array([1.0, 0.4]), right(0.9, 0.8))]
+    assert verdicts.common((one, other)) == 0.4
+    both = verdicts.joined([*one, *other])
+    assert both.shares.tolist() == [1.0, 0.3, 1.0, 0.4] and both.right.shape == (4, 200)
+
+
+# intervals
+
+
+def test_an_arm_is_not_apart_from_itself(verdicts: ModuleType):
+    runs = [verdicts.Measured(np.array([1.0, 0.5]), right(0.9, 0.8)) for _ in range(3)]
+    found, spread = verdicts.apart(runs, runs, verdicts.area(0.5, 1.0))
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    assert spread == 0.0
+
+
+def test_a_difference_of_paired_rows_is_surer_than_its_rows_are_many(verdicts: ModuleType):
+    """Rows that both answer alike cancel: 10 rows of 200 differ, so its deviation is sqrt(0.05 * 0.95 / 200)."""
+    better = [verdicts.Measured(np.array([1.0]), right(0.8))]
+    worse = [verdicts.Measured(np.array([1.0]), right(0.75))]
+    found, spread = verdicts.apart(better, worse, verdicts.only)
+    assert found.difference == pytest.approx(0.05)
+    assert spread is None
+    reach = 1.96 * (0.05 * 0.95 / 200) ** 0.5
+    assert found.low == pytest.approx(0.05 - reach, abs=0.01)
+    assert found.high == pytest.approx(0.05 + reach, abs=0.01)
+    assert "**not surely above**" not in verdicts.said_above(found, spread, what="a", peer="b")
+
+
+def test_what_is_said_of_a_difference(verdicts: ModuleType):
+    paired = verdicts.Paired
+    above, unsure, below = (
+        paired(0.01, 0.002, 0.02, 0.01),
+        paired(0.0, -0.01, 0.01, 1.0),
+        paired(-0.02, -0.03, -0.01, 0),
+    )
+    said = [verdicts.said_above(one, 0.001, what="area", peer="it") for one in (above, unsure, below)]
+    assert said[0].startswith("area: +1.00 points (95% interval +0.20 to +2.00; deviation over the seeds 0.10) over it")
+    assert [text.rpartition(": ")[2] for text in said] == ["above.", "**not surely above**.", "**below**."]
+    assert "not below beyond" in verdicts.said_not_below(unsure, None, what="x", peer="y")
+    assert "**below beyond the interval**" in verdicts.said_not_below(below, None, what="x", peer="y")
+
+
+def test_rows_are_packed_and_unpacked(verdicts: ModuleType):
+    row = np.random.default_rng(0).random(5463) < 0.9
+    digits = verdicts.packed(row)
+    assert len(digits) == 2 * -(-5463 // 8)
+    assert (verdicts.unpacked(digits, 5463) == row).all()
+
+
+def test_a_promise_is_kept_within_15_percent(verdicts: ModuleType):
+    over, kept = verdicts.kept_promise(0.57, 0.5)
+    assert over == pytest.approx(0.14) and kept
+    assert not verdicts.kept_promise(0.58, 0.5)[1]
+    assert verdicts.kept_promise(0.4, 0.5)[1]
+
+
+def test_a_depth_is_chosen_on_validation(verdicts: ModuleType):
+    test = [{"macs_per_text": macs} for macs in (100, 60, 40, 20)]
+    validation = [{"score": score} for score in (0.9, 0.91, 0.896, 0.8)]
+    assert verdicts.chosen(test, validation, 0.005) == 2
+    assert verdicts.chosen(test, validation, 0.2) == 3
+    assert verdicts.chosen(test, [{"score": 0.9}, *[{"score": 0.5}] * 3], 0.005) == 0
+
+
+# the script
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The script with toy sizes, its record in a temporary folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("SLIMBERT_DATA", str(corpora(tmp_path / "corpora")))
+    monkeypatch.setattr(importlib.import_module("records"), "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(importlib.import_module("records"), "environment", lambda measure=False: dict(MACHINE))
+    monkeypatch.setattr(importlib.import_module("arms"), "gemm_tflops", lambda dtype: 0.1)
+    monkeypatch.setattr(importlib.import_module("depth_points"), "TURNS", 2)
+    monkeypatch.setattr(RunFolder, "plot", lambda self: None)
+    made = importlib.import_module("depth")
+    (tmp_path / "early.yaml").write_text("ticket: {detector: {fixed: 1.0, least: 1}, draw: {neurons: {multiple: 8}}}")
+    few = ("full", "safe", "kappa=0.03")
+    changed = {
+        "ARMS": {
+            "dense": made.Arm(),
+            "truncated 2": made.Arm(layers=2),
+            "DACT": made.Arm(made.dact(0.5), few),
+            "entropy": made.ARMS["entropy"]._replace(words=("full", "entropy=0.6", "entropy=0.7")),
+            "patience": made.ARMS["patience"]._replace(words=("full", "patience=1")),
+        },
+        "COMBINED": {
+            "narrow": made.COMBINED["narrow"],
+            "narrow + ticket + DACT": made.COMBINED["narrow + ticket + DACT"]._replace(words=few),
+        },
+        "OTHERS": {"sst2": (60, 20, 32), "conll2003": (60, 20, 32), "imdb": (60, 20, 32)},
+        "NARROW_AT": 1,
+        "VALIDATION": 6,
+        "LENGTH": 32,
+        "BATCH": 8,
+        "earlybird": lambda stem: tmp_path / "early.yaml",
+    }
+    for name, value in changed.items():
+        monkeypatch.setattr(made, name, value)
+    return made
+
+
+def test_depth_benchmark_runs_and_resumes(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    words = ["--work", str(tmp_path / "work"), "--rows", "60", "--seeds", "1", "--epochs", "2", "--name", "zz"]
+    words += ["--encoder", str(encoder(tmp_path / "encoder", layers=3))]
+    script.main(["qnli", "--only", "dense", *words])
+    record = tmp_path / "records" / "zz"
+    assert set(json.loads((record / "result.json").read_text())) == {"settings", "qnli dense 0", "summary"}
+    script.main(words)
+    found = json.loads((record / "result.json").read_text())
+    ground = {f"qnli {arm} 0" for arm in (*script.ARMS, *script.COMBINED)}
+    rest = {f"{kind} {arm} 0" for kind in script.OTHERS for arm in ("dense", "DACT")}
+    assert set(found) == {"settings", "summary", *ground, *rest, "clock qnli", "clock imdb"}
+    for key in ground:
+        points = found[key]["points"]
+        assert points[0]["depth"] == "full" and all(len(point["right"]) == 6 for point in points), key
+    dense, shallow = (found[f"qnli {arm} 0"]["points"][0] for arm in ("dense", "truncated 2"))
+    assert 0.6 < shallow["macs_per_text"] / dense["macs_per_text"] < 0.7
+    full = found["qnli DACT 0"]["points"][0]
+    assert full["macs_per_text"] == pytest.approx(dense["macs_per_text"], rel=0.1)
+    assert "over_full" in found["conll2003 DACT 0"]["points"][1]
+    text = (record / "README.md").read_text()
+    for words_of in (
+        "truncated encoders",
+        "With 50%",
+        "Time on qnli",
+        "narrow + ticket + DACT, at the depth",
+        "SQuAD has",
+    ):
+        assert words_of.lower() in text.lower(), words_of
+    for picture in ("curve.png", "combined.png"):
+        assert (record / picture).stat().st_size > 10_000
+    monkeypatch.setattr(importlib.import_module("arms"), "gemm_tflops", lambda dtype: pytest.fail("it measures again"))
+    script.main(words)
+    assert json.loads((record / "result.json").read_text()) == found
+
+
+def test_depth_benchmark_knows_its_parts(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit):
+        script.main(["curves", "--work", str(tmp_path)])
+    assert "curves: no such part" in capsys.readouterr().err
