@@ -171,7 +171,7 @@ class Run:
         step = Step(start.step, math.nan, {}, start.tokens, start.seconds, 0.0, 0.0)
         over = self.standing.stale >= self.settings.patience
         with Progress(self.updates, start=start.step, enabled=not self.quiet) as progress:
-            for step in () if over else self._steps(start):
+            for step in () if over else self.steps(start):
                 self.folder.append({"step": step.n, "loss": step.loss, "tokens": step.tokens, "seconds": step.seconds})
                 due = step.n % self.every == 0 or step.n == self.updates
                 found = self._validate(step) if due else {}
@@ -183,7 +183,8 @@ class Run:
                     break
         return finish(self, step, stop, encoder=encoder, with_baselines=with_baselines)
 
-    def _steps(self, start: Start) -> Iterator[Step]:
+    def steps(self, start: Start) -> Iterator[Step]:
+        """The updates from `start` on, each as it is made."""
         return train(
             self.objective,
             self.batches(start.step),
