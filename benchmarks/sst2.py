@@ -14,6 +14,7 @@ beside which other work may run. Resumes where it stopped; `--only speed` or `--
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -43,6 +44,7 @@ from slimbert.train.run import RunFolder
 
 LR, BATCH, MAX_LEN = 5e-5, 32, 128
 SAME_HEAD = ("pool=cls", "hidden=tanh")
+WARM = 3  # updates before the clock
 
 
 def settings(epochs: int) -> list[str]:
@@ -79,9 +81,9 @@ def speed(encoder: Path, task: Task, pairs: int) -> dict[str, Any]:
     """Seconds of an update on the same batches, one arm after the other; the ratio of the sums, with its interval."""
     gemm = gemm_tflops(best_dtype("cpu"))
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run_folder:
-        loop, plainly = our_updates(encoder, task, run_folder), plain_updates(encoder, task)
+        loop, plainly = our_updates(encoder, task, run_folder, WARM + pairs), plain_updates(encoder, task)
         arms = {"plain": lambda: next(plainly), "slimbert": lambda: next(loop)}
-        found = side_by_side(arms, rounds=pairs, warm=3)
+        found = side_by_side(arms, rounds=pairs, warm=WARM)
     spent = np.array([found[arm]["seconds"] for arm in arms])  # [2, pairs]
     drawn = np.random.default_rng(0).integers(0, pairs, (2000, pairs))
     ratios = spent[0][drawn].sum(1) / spent[1][drawn].sum(1)
@@ -95,9 +97,10 @@ def speed(encoder: Path, task: Task, pairs: int) -> dict[str, Any]:
     }
 
 
-def our_updates(encoder: Path, task: Task, folder: RunFolder) -> Iterator[object]:
-    """The updates of `slimbert finetune`."""
-    chosen = load(Settings, override({"seed": 0}, settings(2), "--set"), "--set")
+def our_updates(encoder: Path, task: Task, folder: RunFolder, updates: int) -> Iterator[object]:
+    """The updates of a `slimbert finetune` that makes so many, or more."""
+    epochs = math.ceil(updates * BATCH / len(task.train))
+    chosen = load(Settings, override({"seed": 0}, settings(epochs), "--set"), "--set")
     model, tokenizer, _ = open_encoder(encoder, prefer="pooler")
     return Run(model, tokenizer, task, chosen, folder, device="cpu", quiet=True).steps(Start())
 
