@@ -113,8 +113,8 @@ def thrifty_parts(lengths: npt.NDArray[np.integer], *, max_tokens: int | None, p
 
     lengths: [n]. A part costs its tokens, padded to its longest row, and `pass_tokens` more, so that there are few. It
     has at most `max_tokens`, or a single row. Among all parts those of neighbours in length are the cheapest: with the
-    longest rows in the part of the longest row, and so on, no part is longer than before. n steps of n sums: 10 ms for
-    500 rows.
+    longest rows in the part of the longest row, and so on, no part is longer than before. n steps of n sums: tens of ms
+    for 500 rows, a few for 64.
     """
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
     sizes = lengths[order].astype(np.int64)
