@@ -35,7 +35,7 @@ from slimbert.data.tasks import Task, load_task
 from slimbert.errors import Interrupted
 from slimbert.jobs.depth.curve import HALTING
 from slimbert.jobs.source import open_encoder
-from slimbert.model import Model, extract, save_model
+from slimbert.model import extract, save_model
 from slimbert.model.narrowing import Place, narrow
 from slimbert.subnet import Subnet
 
@@ -119,7 +119,8 @@ class Bench(NamedTuple):
             begin = self.first(arm) if arm.after is None else self.run_of(f"{kind} {arm.after} {seed}")
             early = earlybird("earlybird") if arm.ticket else None
             made = ours(begin, task, seed=seed, settings=settings, out=out, ticket=early)
-            found = {name: made[name] for name in ("updates", "update_seconds")} | run_points(out, task.test, arm.words)
+            found = {field: made[field] for field in ("updates", "update_seconds")}
+            found |= run_points(out, task.test, arm.words)
             if arm.validated:
                 points = run_points(out, task.validation, arm.words)["points"]
                 found["validation"] = [{"depth": point["depth"], "score": point["score"]} for point in points]
@@ -129,30 +130,23 @@ class Bench(NamedTuple):
 
     def first(self, arm: Arm) -> Path:
         """The encoder that an arm begins from, made once."""
-        change: list[Callable[[Model], Model]] = []
-        if arm.layers is not None:
-            change.append(lambda model: extract(model, Subnet.of({}, layers=range(arm.layers or 0))))
-        if arm.narrow:
-            change.append(lambda model: narrow(model, Place(NARROW_AT)))
-        if not change:
+        if arm.layers is None and not arm.narrow:
             return self.encoder
         folder = self.work / (f"encoder narrow {NARROW_AT}" if arm.narrow else f"encoder {arm.layers}")
         if not (folder / "config.json").exists():
             model, tokenizer, _ = open_encoder(self.encoder, prefer="pooler")
-            for one in change:
-                model = one(model)
+            kept = Subnet.of({}, layers=range(arm.layers or 0))
+            made = narrow(model, Place(NARROW_AT)) if arm.narrow else extract(model, kept)
             tokenizer.save(folder)
-            save_model(model, folder)
+            save_model(made, folder)
         return folder
 
     def run_of(self, key: str) -> Path:
         """The folder of a run that is done."""
         folder = self.work / key
-        return (
-            folder
-            if (folder / "model.safetensors").exists()
-            else stop(f"{folder}: no finished run, make `{key}` first")
-        )
+        if not (folder / "model.safetensors").exists():
+            stop(f"{folder}: no finished run, make `{key}` first")
+        return folder
 
     def task(self, kind: str) -> Task:
         train, test, _ = OTHERS.get(kind, (self.rows, TESTED, LENGTH))
