@@ -20,10 +20,12 @@ from ...train.supervised import with_first_row
 from ..tasks.features import Features
 from .choose import Depth
 
+Work = tuple[tuple[int, int, int], ...]  # as of model/adaptive.py: (unit, texts, tokens) of everything that ran
+
 
 class Ran(NamedTuple):
     """outputs: as of the full model, by unit of the features; depth [U]: units that ran for each; multiply-adds that
-    were executed, and what all texts in full depth would have needed; seconds."""
+    were executed, and what all texts in full depth would have needed; seconds of the run."""
 
     outputs: list[Any]
     depth: NDArray[np.int64]
@@ -51,7 +53,7 @@ def run_adaptively(
     order = np.argsort(-features.lengths(), kind="stable")
     out: list[Any] = [None] * len(features)
     reached = np.zeros(len(features), dtype=np.int64)
-    macs = full = 0
+    ran: list[tuple[int, int, int | None, Work]] = []
     policy: Policy = depth.policy or _Never()
     began = time.perf_counter()
     for first in range(0, len(order), batch_size):
@@ -72,9 +74,13 @@ def run_adaptively(
         for unit, one in zip(index, found.answers.cpu().numpy(), strict=True):
             out[unit] = one
         reached[index] = found.depth.cpu().numpy()
-        macs += sum(texts * _per_point(model.config, tokens, keep)[n] for n, texts, tokens in found.work)
-        full += len(index) * sum(_per_point(model.config, length, keep))
-    return Ran(out, reached, macs, full, time.perf_counter() - began)
+        ran.append((len(index), length, keep, found.work))
+    seconds = time.perf_counter() - began  # counting multiply-adds takes time of its own
+    full = sum(texts * sum(_per_point(model.config, length, keep)) for texts, length, keep, _ in ran)
+    macs = sum(
+        texts * _per_point(model.config, tokens, keep)[unit] for _, _, keep, work in ran for unit, texts, tokens in work
+    )
+    return Ran(out, reached, macs, full, seconds)
 
 
 @lru_cache(maxsize=4096)
