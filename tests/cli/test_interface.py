@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import typer
 
 from slimbert.cli import app, arguments, main
+from slimbert.cli.output import CLICK_ERROR
 
 SOURCE = Path(__file__).parents[2] / "src"
 FROZEN = Path(__file__).with_name("options.json")
@@ -45,6 +48,34 @@ def test_help(command: str, capsys: pytest.CaptureFixture):
         len(line) <= 80 for line in shown.splitlines()
     )
     assert "..." not in shown.partition("Commands:")[2], "the first sentence of a command is too long for the list"
+
+
+def documented() -> list[tuple[str, str]]:
+    """(page, command) of every line that begins with `slimbert` in a block of code of the pages."""
+    root = SOURCE.parent
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    blocks = [
+        (page, block) for page in pages for block in re.findall(r"^```\n(.*?)^```", page.read_text(), re.S | re.M)
+    ]
+    lines = [(page.name, line) for page, block in blocks for line in block.splitlines()]
+    return [(page, line) for page, line in lines if line.startswith("slimbert ") and not line.endswith("\\")]
+
+
+def test_commands_of_the_docs_are_understood(monkeypatch: pytest.MonkeyPatch):
+    """Every command that a page shows can be given: its name, its arguments and its options."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # --threads sets them
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    found = documented()
+    assert len(found) > 50
+    for page, line in found:
+        words, _ = arguments(shlex.split(re.split(r"\s[#>]\s", line)[0])[1:])
+        command: Any = typer.main.get_command(app)
+        while getattr(command, "commands", None) and words:
+            command = command.commands[words.pop(0)]
+        try:
+            command.make_context("slimbert", list(words))
+        except CLICK_ERROR as error:
+            pytest.fail(f"{page}: {line}: {error.format_message()}")
 
 
 def test_commands_are_short():
