@@ -147,7 +147,8 @@ class Encoder(nn.Module):
         return State(self.embedding(ids, types, segments), mask, select=select, segments=segments)
 
     def blocks(self, *, early: bool = False) -> "list[Block]":
-        """What stands between two trace points, in order; a Narrow belongs to what follows it.
+        """What stands between two trace points, in order; a Narrow belongs to what follows it, the last of all to what
+        is before it.
 
         early: compute the rows that are wanted alone from the last token mixer on, where no memory is kept before.
         """
@@ -163,7 +164,9 @@ class Encoder(nn.Module):
             for one in step if split else (made,):  # type: ignore[union-attr]
                 out.append(partial(_in_order, (*ahead, one)) if ahead else one)
                 ahead = ()
-        return [*out, *ahead]
+        if ahead and out:
+            out[-1] = partial(_in_order, (out[-1], *ahead))
+        return out or [*ahead]
 
     def read(self, state: State) -> State:
         """What a head reads of a state between two layers: the rows that are wanted, after the final norm."""
