@@ -131,16 +131,22 @@ def test_convbert_costs_what_its_formula_says(name: str, electra: str | None, mm
     assert found / theirs == pytest.approx(ratio, abs=0.005)
 
 
-def test_few_kept_rows_of_mixed_attention_cost_what_stands_around_them():
-    """K rows of 2 heads each, in a width of 64: keys, values and depthwise convolution of S tokens, all else for K; no
-    value of a convolution is made but from the sums that each kernel takes."""
+PRICED = pytest.mark.parametrize("price", [1.0, math.inf], ids=["absorbed", "projected"])
+
+
+@PRICED
+def test_few_kept_rows_of_mixed_attention_cost_what_stands_around_them(price: float, monkeypatch: pytest.MonkeyPatch):
+    """K rows of 2 heads each, in a width of 64: the depthwise convolution of S tokens, and their keys and values unless
+    they are absorbed; all else for K. No value of a convolution is made but from the sums that each kernel takes."""
+    monkeypatch.setattr(absorbed, "PRICE", price)
     parts = {p.name: p.macs for p in cost(ModelConfig(encoder=MIXED), batch=B, length=S, keep=K)}
     d, a, k, heads = 64, 32, 9, 2
-    kept = d * a + d * a + a * heads * k + (heads * k * d + d * a) + 2 * S * a + 2 * a * d
-    assert parts["layers.2.0"] == B * (K * kept + S * (2 * d * a + k * d))
+    kept = d * a + d * a + a * heads * k + (heads * k * d + d * a) + 2 * a * d
+    keys_and_values = 2 * K * d * (a + S * heads) if price == 1 else S * 2 * d * a + K * 2 * S * a
+    assert parts["layers.2.0"] == B * (K * kept + S * k * d + keys_and_values)
 
 
-@pytest.mark.parametrize("price", [1.0, math.inf], ids=["absorbed", "projected"])
+@PRICED
 def test_narrowing_saves_what_the_formula_says(price: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(absorbed, "PRICE", price)
     wide, narrow = (cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep) for keep in (None, K))
