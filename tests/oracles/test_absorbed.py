@@ -189,7 +189,7 @@ def test_without_gradients_an_absorbed_product_has_another_price():
 
 
 def mixed_encoder() -> Model:
-    """Behind the narrowing: with biases and without, the norm in front, a layer that mixes twice, one that convolves."""
+    """Behind the narrowing: with biases and without, the norm in front, a layer that mixes twice, a convolving one."""
     plain, bare = FORMS[0], AttentionConfig(heads=2, head_dim=8, bias=False)
     layers = (
         LayerConfig(mix=(plain, MlpConfig(hidden=48))),
