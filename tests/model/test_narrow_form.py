@@ -14,7 +14,7 @@ from slimbert.model import Place, exact_place, narrow
 from slimbert.model.cost import cost
 from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, PoolerConfig, SequenceConfig
-from slimbert.model.kept import MULTIPLE, check_select, kept_places
+from slimbert.model.kept import MULTIPLE, check_head, check_select, kept_places
 from slimbert.model.model import Model, ModelConfig, fill, skeleton
 from slimbert.model.narrowing import is_exact
 from slimbert.model.presets import bert_base, from_pattern
@@ -132,17 +132,19 @@ def test_scattered_rows_stand_where_they_were_picked():
 )
 def test_kept_rows_that_cannot_be_are_said(select: list, head: Any, message: str):
     chosen = torch.tensor(select, dtype=torch.long)
-    with pytest.raises(InputError, match=message):
-        check_select(chosen, 12, head)
     ids = torch.zeros(len(chosen), 12, dtype=torch.long)
     with pytest.raises(InputError, match=message):
         model_of(FOUR, head)(ids, select=chosen)
+    if head is None:
+        with pytest.raises(InputError, match=message):
+            model_of(FOUR).encoder(ids, select=chosen)
 
 
 def test_kept_rows_that_can_be_are_not_looked_at_elsewhere():
-    check_select(torch.tensor([[0, 3], [0, 1]]), 12, SequenceConfig(labels=("a", "b")))
-    check_select(torch.tensor([[5, 3]]), 12, MaskedLmConfig())
-    check_select(torch.zeros(1, 2, dtype=torch.long, device="meta"), 12, None)
+    check_head(torch.tensor([[0, 3], [0, 1]]), SequenceConfig(labels=("a", "b")))
+    check_head(torch.tensor([[5, 3]]), MaskedLmConfig())
+    check_select(torch.tensor([[5, 3]]), 12)
+    check_select(torch.zeros(1, 2, dtype=torch.long, device="meta"), 12)
 
 
 # what it saves: the closed forms of the published model, in multiply-adds of one text of n tokens, m of them kept

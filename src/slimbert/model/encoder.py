@@ -15,6 +15,7 @@ from ..parts.narrow import NarrowConfig, narrowed
 from ..parts.projected import Reads, projected
 from ..parts.residual import Layer, Residual
 from ..state import Encoded, State
+from .kept import check_select
 
 Trace = Literal["states", "rows"]
 
@@ -143,7 +144,9 @@ class Encoder(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> State:
-        """The state before the first layer."""
+        """The state before the first layer. Raises InputError where `select` cannot be (see kept.check_select)."""
+        if select is not None:
+            check_select(select, ids.shape[1])
         return State(self.embedding(ids, types, segments), mask, select=select, segments=segments)
 
     def blocks(self, *, early: bool = False) -> "list[Block]":

@@ -12,7 +12,7 @@ from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
 from ..state import Encoded
 from .encoder import EncoderConfig, Trace
-from .kept import check_select
+from .kept import check_head
 
 BERT_VOCAB = 30522  # pieces of bert-base-uncased
 
@@ -74,9 +74,9 @@ class Model(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> Tensor:
-        """As `Encoder.forward`. Raises InputError where `select` cannot be (see kept.check_select)."""
+        """As `Encoder.forward`. Raises InputError also where `select` leaves the head without its rows."""
         if select is not None:
-            check_select(select, ids.shape[1], self.config.head)
+            check_head(select, self.config.head)
         encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select, trace=self.trace)
         return encoded.state.x if self.head is None else self.answer(encoded)
 
