@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.small import corpus, losses
 from slimbert.jobs.pretrain import pretrain
 from slimbert.jobs.tickets.recipe import ticket_recipe
+from slimbert.model import load_model
 from slimbert.model.presets import PRESETS
 from slimbert.train.recipe import load_recipe, read_recipe
 from slimbert.train.run import RunFolder
@@ -26,10 +28,16 @@ TOY = (
 )
 
 
+# what another recipe is for stays in its toy: the layers of GroupBERT, a narrowing of the model or of its generator
+KINDS = {"groupbert": "1{cgsg}", "narrowbert": "1{sf}:1{sf}", "electra_small_narrow": "2{sf}"}
+
+
 def toy(file: Path) -> tuple[str, ...]:
-    """The settings TOY; a generator that narrows after some layers does so before its only one."""
+    """The settings TOY, with layers of the kind that the recipe is for."""
+    pattern = next((pattern for name, pattern in KINDS.items() if file.stem.startswith(name)), "1{sf}")
     generator = read_recipe(file).get("objective", {}).get("generator", {})
-    return (*TOY, "objective.generator.narrow=0") if "narrow" in generator else TOY
+    narrow = ("objective.generator.narrow=1",) if "narrow" in generator else ()
+    return (TOY[0].replace("1{sf}", pattern), *TOY[1:], *narrow)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +56,14 @@ def test_every_recipe_loads_and_trains(file: Path, data: Path, tmp_path: Path):
     made = pretrain(file, data=data, out=tmp_path, settings=toy(file), budget="3steps", device="cpu", quiet=True)
     assert made.steps == 3
     assert made.val_loss is not None
+    whole = load_recipe(read_recipe(file)).model.encoder
+    trained = load_model(tmp_path).config.encoder
+    assert _kinds(trained.layers) == _kinds(whole.layers)
+
+
+def _kinds(steps: tuple[Any, ...]) -> set[str]:
+    """Of all steps and mixers."""
+    return {part.kind for step in steps for part in (step, *getattr(step, "mix", ()))}
 
 
 @pytest.mark.parametrize("file", TICKETS, ids=lambda file: file.stem)

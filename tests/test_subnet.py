@@ -8,9 +8,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from slimbert.errors import InputError
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.subnet import Axis, Plan, Subnet, axes_of, axes_of_encoder, keep, shrink
-from toys import ToyMixedConfig, encoder_of, toy_encoder
+from toys import encoder_of, toy_encoder
 
 
 class Bare(nn.Module):
@@ -31,7 +32,7 @@ def cut(config: object, dims: tuple[str | None, ...], value: torch.Tensor, **uni
     return Plan(Bare(config, {"w": dims}, {})).cut({name: value}, subnet)[name]
 
 
-MIXED = ToyMixedConfig(heads=3, conv_heads=2, span_heads=4, head_dim=2)
+MIXED = MixedAttentionConfig(heads=3, conv_heads=2, span_heads=4, head_dim=2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Bad input of every sort ends with exit code 2 and one line that names the place and the remedy; never a traceback."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,25 @@ def test_broken_model_folders(toy: Path, tmp_path: Path, slimbert: Slimbert):
     refused(slimbert("predict", toy, "good"), "config.json is missing")
 
 
+def test_checkpoints_against_their_config(tmp_path: Path, slimbert: Slimbert):
+    size = ("--set", "dim=16", "head_dim=4", "hidden=32", "max_len=16", "vocab=40")
+    assert slimbert("init", "1{mf}", *size, "--out", tmp_path / "m").code == 0
+    words = ("convert", tmp_path / "m", "--to", "transformers", "--out", tmp_path / "theirs")
+    assert slimbert(*words).code == 0
+    words = ("convert", tmp_path / "theirs", "--out", tmp_path / "n")
+    config = tmp_path / "theirs" / "config.json"
+    written = config.read_text()
+    for groups, problem in ((2, "config.json asks for (2, "), (3, "num_groups: 3 groups do not divide")):
+        config.write_text(json.dumps(json.loads(written) | {"num_groups": groups}))
+        refused(slimbert(*words), problem)
+    config.write_text(written)
+    assert slimbert("init", "1{sf}", *size, "--out", tmp_path / "bert").code == 0
+    words = ("convert", tmp_path / "bert", "--to", "transformers", "--out", tmp_path / "plain")
+    assert slimbert(*words).code == 0
+    words = ("convert", tmp_path / "plain", "--padding", "published", "--out", tmp_path / "n")
+    refused(slimbert(*words), "--padding: 'published', the layout bert has no such convolutions")
+
+
 def test_recipes_and_settings(toy: Path, tmp_path: Path, slimbert: Slimbert):
     (tmp_path / "wrong.yaml").write_text("model: {encoder: {pattern: '1{sf}'}}\ntrain: {stepps: 3}\n")
     (tmp_path / "broken.yaml").write_text("model: {encoder:\n  - [\n")
@@ -148,6 +168,7 @@ def test_patterns_and_presets(tmp_path: Path, slimbert: Slimbert):
     words = ("--out", tmp_path / "m")
     refused(slimbert("init", "bert_tny", *words), "did you mean bert_tiny?")
     refused(slimbert("init", "2{sx}", *words), "'x'", "known: s, f")
+    refused(slimbert("init", "2{sf", *words), "2{sf")
     refused(slimbert("init", "2{sf}", *words, "--set", "dim=wide"), "dim", "'wide'")
     refused(slimbert("init", "2{sf}", *words, "--set", "wiring=both"), "wiring", "'both'")
     thin = ("1{cgsg}", *words, "--set", "dim=24", "head_dim=8")

@@ -167,7 +167,7 @@ def test_gates_get_the_gradient_of_their_units(model: Model):
 
 def test_mixed_rows_read_by_two_axes_stay_whole():
     """Cutting a head that only attends leaves its query rows to the kernels of the convolving heads."""
-    config = next(c for c in configs("mixer") if c.kind == "toy_mixed")
+    config = next(c for c in configs("mixer") if c.kind == "mixed_attention")
     model = model_of(encoder_of(config))
     small = extract(model, Subnet.of({"layers.0.0.head": [2, 0]}))
     mixer, cut = model.encoder.layers[0][0].mixer, small.encoder.layers[0][0].mixer

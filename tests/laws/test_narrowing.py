@@ -21,7 +21,9 @@ from slimbert.model.kept import kept_places
 from slimbert.model.model import Model
 from slimbert.model.narrowing import is_exact
 from slimbert.parts.attention import AttentionConfig
+from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.embedding import AbsoluteConfig
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig
@@ -30,15 +32,15 @@ from slimbert.state import State, pick
 from slimbert.subnet import Subnet
 from slimbert.train.objectives import MaskedLm
 from slimbert.train.supervised import answer
-from toys import VOCAB, Batch, ToyConvolutionConfig, ToyMixedConfig, encoder_of, model_of
+from toys import MIXED, VOCAB, Batch, encoder_of, model_of
 
 LAYERS = 4
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float32, several layers, sums in another order
 ATTEND, GROUPED = AttentionConfig(heads=4, head_dim=8), MlpConfig(hidden=48, groups=4)
 FAMILIES = {
     "sf": LayerConfig(mix=(ATTEND, MlpConfig(hidden=48))),
-    "mf": LayerConfig(mix=(ToyMixedConfig(), GROUPED)),
-    "cgsg": LayerConfig(mix=(ToyConvolutionConfig(), GROUPED, ATTEND, GROUPED), wiring="pre"),
+    "mf": LayerConfig(mix=(MIXED, GROUPED)),
+    "cgsg": LayerConfig(mix=(ConvolutionConfig(kernel=5, group=8), GROUPED, ATTEND, GROUPED), wiring="pre"),
 }
 EVERY = pytest.mark.parametrize("layer", FAMILIES.values(), ids=FAMILIES)
 VARIANTS = pytest.mark.parametrize("variant", ["sparse queries", "context first"])
@@ -214,7 +216,7 @@ def test_the_loss_reaches_every_parameter_and_the_rows_that_were_not_kept(
     reached = rows.grad.abs().sum(dim=-1) > 0
     kept = torch.cat((torch.zeros(3, 1, dtype=torch.long), chosen["positions"]), dim=1)
     others = batch.mask.scatter(1, kept, False)
-    if any(isinstance(mixer, AttentionConfig | ToyMixedConfig) for mixer in layer.mix):
+    if any(isinstance(mixer, AttentionConfig | MixedAttentionConfig) for mixer in layer.mix):
         assert reached[others].all()
     assert not reached[~batch.mask].any()
 
@@ -234,11 +236,11 @@ def test_what_reads_the_first_row_needs_no_other(layer: LayerConfig, variant: st
     assert rows == [1, batch.ids.shape[1]]
 
 
-def test_a_fixed_number_of_kept_rows_is_one_graph(batch: Batch):
+@EVERY
+def test_a_fixed_number_of_kept_rows_is_one_graph(layer: LayerConfig, batch: Batch):
     """The places differ from batch to batch, their number does not: masked places, and ragged marks rounded up."""
     torch.compiler.reset()
     counters.clear()
-    layer = FAMILIES["sf"]
     objective = MaskedLm(narrowing(layer, "sparse queries", MaskedLmConfig()))
     compiled = torch.compile(objective, backend="eager", fullgraph=True, dynamic=False)
     for shift in range(3):

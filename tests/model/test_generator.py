@@ -12,13 +12,14 @@ from slimbert.model.cost import cost
 from slimbert.model.encoder import EncoderConfig
 from slimbert.model.generator import generator_of
 from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig
-from slimbert.model.model import ModelConfig
-from slimbert.model.presets import bert_base, bert_deep_small, from_pattern
+from slimbert.model.model import ModelConfig, skeleton
+from slimbert.model.presets import PRESETS, bert_base, bert_deep_small, from_pattern
 from slimbert.parts.embedding import TokensConfig
+from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.residual import LayerConfig
-from toys import ToyMixedConfig, encoder_of
+from toys import encoder_of
 
 
 def sizes(encoder: EncoderConfig) -> tuple[int, ...]:
@@ -36,13 +37,31 @@ def test_the_published_sizes():
     assert sizes(generator_of(bert_base(), width=0.3333)) == (12, 256, 4, 64, 1024, 768)
 
 
+@pytest.mark.parametrize(
+    ("name", "ratio", "published"),
+    [
+        ("convbert_small", 1 / 4, (12, 64, 1, 64, 1, 256, 128, (64, 128))),
+        ("convbert_medium_small", 1 / 4, (12, 96, 1, 48, 1, 384, 128, (96, 96))),
+        ("convbert_base", 1 / 3, (12, 256, 2, 64, 2, 1024, 768, (256, 256))),
+    ],
+)
+def test_the_generators_of_convbert(name: str, ratio: float, published: tuple[Any, ...]):
+    """As in its published code: heads that attend and that convolve, and the map that leads out of both. The only head
+    of the small one is as wide as the whole, so that this map is not square."""
+    made = generator_of(PRESETS[name](), width=ratio)
+    mixed, mlp = made.layers[0].mix
+    out = skeleton(ModelConfig(encoder=made)).encoder.layers[0][0].mixer.out.weight
+    found = (len(made.layers), made.dim, mixed.heads, mixed.head_dim, mixed.conv_heads, mlp.hidden)
+    assert (*found, made.embedding.width, tuple(out.shape)) == published
+
+
 def test_all_of_it_is_the_model_with_its_table_spelt_out():
     model = from_pattern("2{sf}:2{sf}", dim=32, head_dim=8, vocab=40)
     assert generator_of(model, width=1.0) == replace(model, embedding=replace(model.embedding, width=32))
 
 
 def test_units_shrink_by_named_axes_in_whole_groups():
-    mixed = ToyMixedConfig(heads=2, conv_heads=6, span_heads=4)
+    mixed = MixedAttentionConfig(heads=2, conv_heads=6, span_heads=4)
     grouped = MlpConfig(hidden=24, groups=4)
     model = encoder_of(LayerConfig(mix=(mixed, grouped, GluConfig(hidden=50)), wiring="pre"), dim=32)
     (layer,) = generator_of(model, width=0.5).layers

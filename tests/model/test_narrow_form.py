@@ -12,8 +12,9 @@ from torch.testing import assert_close
 from slimbert.errors import InputError
 from slimbert.model import Place, exact_place, narrow
 from slimbert.model.cost import cost
+from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, PoolerConfig, SequenceConfig
-from slimbert.model.kept import MULTIPLE, check_select, kept_places
+from slimbert.model.kept import MULTIPLE, check_head, check_select, kept_places
 from slimbert.model.model import Model, ModelConfig, fill, skeleton
 from slimbert.model.narrowing import is_exact
 from slimbert.model.presets import bert_base, from_pattern
@@ -42,6 +43,19 @@ def test_the_narrow_form_is_rebuilt_by_its_config(place: Place, head: Any):
     assert not made.training
 
 
+@pytest.mark.parametrize("head", [DactConfig(labels=("a", "b"), units=4), ExitsConfig(labels=("a", "b"), units=4)])
+@pytest.mark.parametrize("at", [3, 4])
+def test_a_model_that_halts_answers_the_same_in_its_narrow_form(head: Any, at: int):
+    """Also behind its last layer: a narrowing is no trace point, so that no unit is asked twice."""
+    model, batch = model_of(FOUR, head), Batch()
+    made, first = narrow(model, Place(at)), torch.zeros(3, 1, dtype=torch.long)
+    for trace in ("rows", "states"):
+        encoded = made.encoder(batch.ids, mask=batch.mask, select=first, trace=trace)
+        assert len(encoded.trace) == made.config.encoder.points() == 4
+    answers = [some(batch.ids, mask=batch.mask, select=first) for some in (model, made)]
+    assert_close(answers[1], answers[0], rtol=2e-5, atol=2e-5)  # float32, sums in another order
+
+
 def test_patterns_of_the_narrow_forms():
     """As they are written: --at 2 is 2{sf}:2{sf}, the exact place is 3{sf}:sf, inside the layer it is 3{sf},s:f."""
     for place, pattern in ((Place(2), "2{sf}:2{sf}"), (Place(3), "3{sf}:sf"), (Place(3, 1), "3{sf},s:f")):
@@ -65,6 +79,11 @@ def test_an_encoder_that_mixes_nothing_narrows_at_once():
         (model_of(FOUR), Place(-1), "--at: -1, the encoder has 4 layers"),
         (model_of(FOUR), Place(1, 2), "--at: mixer 2 of 2 in layer 1"),
         (model_of(FOUR), Place(4, 1), "--at: mixer 1 of 0 in layer 4"),
+        (
+            model_of(from_pattern("2{cgsg}", **SIZES), DactConfig(labels=("a", "b"), units=2)),
+            Place(1, 2),
+            "--at 1: the head answers after each layer, and one would become several; keep the model, which",
+        ),
         (model_of(FOUR, EmbedConfig()), Place(2), r"config\.head\.pool: mean reads every row"),
         (model_of(FOUR, SequenceConfig(labels=("a", "b"), pool="mean")), Place(2), "fine-tune with --set pool=cls"),
     ],
@@ -113,17 +132,19 @@ def test_scattered_rows_stand_where_they_were_picked():
 )
 def test_kept_rows_that_cannot_be_are_said(select: list, head: Any, message: str):
     chosen = torch.tensor(select, dtype=torch.long)
-    with pytest.raises(InputError, match=message):
-        check_select(chosen, 12, head)
     ids = torch.zeros(len(chosen), 12, dtype=torch.long)
     with pytest.raises(InputError, match=message):
         model_of(FOUR, head)(ids, select=chosen)
+    if head is None:
+        with pytest.raises(InputError, match=message):
+            model_of(FOUR).encoder(ids, select=chosen)
 
 
 def test_kept_rows_that_can_be_are_not_looked_at_elsewhere():
-    check_select(torch.tensor([[0, 3], [0, 1]]), 12, SequenceConfig(labels=("a", "b")))
-    check_select(torch.tensor([[5, 3]]), 12, MaskedLmConfig())
-    check_select(torch.zeros(1, 2, dtype=torch.long, device="meta"), 12, None)
+    check_head(torch.tensor([[0, 3], [0, 1]]), SequenceConfig(labels=("a", "b")))
+    check_head(torch.tensor([[5, 3]]), MaskedLmConfig())
+    check_select(torch.tensor([[5, 3]]), 12)
+    check_select(torch.zeros(1, 2, dtype=torch.long, device="meta"), 12)
 
 
 # what it saves: the closed forms of the published model, in multiply-adds of one text of n tokens, m of them kept

@@ -1,5 +1,6 @@
 """Absorbed keys and values, and those of several layers in one product: the same function as the plain products."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from slimbert.parts import absorbed
 from slimbert.parts.attention import Attention, AttentionConfig
 from slimbert.parts.core import Explicit, use_core
 from slimbert.parts.embedding import AbsoluteConfig
+from slimbert.parts.mixed import MixedAttention, MixedAttentionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.narrow import NarrowConfig
 from slimbert.parts.norm import LayerNormConfig
@@ -25,15 +27,18 @@ FORMS = [
     AttentionConfig(heads=4, head_dim=8),
     AttentionConfig(heads=1, head_dim=6, bias=False),
     AttentionConfig(heads=3, head_dim=8, position=AlibiConfig()),
+    MixedAttentionConfig(heads=3, conv_heads=2, span_heads=4, head_dim=8, kernel=3),
+    MixedAttentionConfig(heads=1, conv_heads=2, head_dim=6, bias=False, position=AlibiConfig()),
 ]
+BOTH = pytest.mark.parametrize("config", [FORMS[0], FORMS[3]], ids=name)
 EVERY = pytest.mark.parametrize("config", FORMS, ids=name)
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32
 
 
-def attention(config: Any, *, double: bool = True) -> Attention:
+def attention(config: Any, *, double: bool = True) -> Attention | MixedAttention:
     mixer = mixer_of(config)
-    assert isinstance(mixer, Attention)
+    assert isinstance(mixer, Attention | MixedAttention)
     return mixer.double() if double else mixer
 
 
@@ -77,9 +82,10 @@ def test_gradients_are_the_direct_ones(config: Any):
         assert_close(found[1], found[0], **EXACT)
 
 
-def test_dropped_weights_are_those_of_the_direct_form():
+@BOTH
+def test_dropped_weights_are_those_of_the_direct_form(config: Any):
     """The same draws give the same answer: the bias of the values counts as often as weights were kept."""
-    mixer = attention(AttentionConfig(heads=4, head_dim=8, dropout=0.5)).train()
+    mixer = attention(dataclasses.replace(config, dropout=0.5)).train()
     use_core(mixer, "explicit")
     for rows, ctx in contexts(torch.float64):
         answers = []
@@ -103,8 +109,9 @@ def test_dropping_changes_no_mean():
     assert ((draws.mean(dim=0) - plain).abs() <= 6 * error).all()
 
 
-def test_maps_are_the_direct_ones():
-    mixer = attention(FORMS[0])
+@BOTH
+def test_maps_are_the_direct_ones(config: Any):
+    mixer = attention(config)
     use_core(mixer, Explicit(keep_maps=True))
     for rows, ctx in contexts(torch.float64):
         found = []
@@ -116,8 +123,9 @@ def test_maps_are_the_direct_ones():
         assert_close(found[0].sum(dim=-1), torch.ones_like(found[0][..., 0]), **EXACT)
 
 
-def test_bfloat16_stays():
-    mixer = attention(FORMS[0], double=False).bfloat16()
+@BOTH
+def test_bfloat16_stays(config: Any):
+    mixer = attention(config, double=False).bfloat16()
     mixer.absorb = True
     rows, ctx = contexts(torch.bfloat16)[1]
     assert output(mixer(rows, ctx)).dtype == torch.bfloat16
@@ -138,9 +146,10 @@ def test_bfloat16_is_about_as_exact_as_the_direct_form():
     assert 0 < errors[1] < 3 * errors[0]
 
 
-def test_rotary_positions_are_never_absorbed():
+@BOTH
+def test_rotary_positions_are_never_absorbed(config: Any):
     """The keys are turned between their map and the score."""
-    mixer = attention(AttentionConfig(heads=4, head_dim=8, position=RotaryConfig()))
+    mixer = attention(dataclasses.replace(config, position=RotaryConfig()))
     rows, ctx = contexts(torch.float64)[1]
     plain = output(mixer(rows, ctx))
     mixer.absorb = True
@@ -148,8 +157,9 @@ def test_rotary_positions_are_never_absorbed():
     assert_close(output(mixer(rows, ctx)), plain, rtol=0, atol=0)
 
 
-def test_an_exported_graph_has_one_form(monkeypatch: pytest.MonkeyPatch):
-    mixer = attention(FORMS[0])
+@BOTH
+def test_an_exported_graph_has_one_form(config: Any, monkeypatch: pytest.MonkeyPatch):
+    mixer = attention(config)
     assert mixer.absorbs(1, 1000)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     assert not mixer.absorbs(1, 1000)
@@ -167,11 +177,19 @@ def test_the_rule_counts_multiply_adds(length: int, most: int, monkeypatch: pyte
     assert absorbed.pays(rows=1, **base)
 
 
+def test_without_gradients_an_absorbed_product_has_another_price():
+    """12 heads, 128 tokens, 32 rows: measured faster with gradients, and 1.5 times as slow without."""
+    base: Any = {"rows": 32, "length": 128, "dim": 768, "heads": 12, "width": 768}
+    assert absorbed.pays(**base)
+    with torch.no_grad():
+        assert not absorbed.pays(**base)
+
+
 # keys and values of several layers in one product
 
 
 def mixed_encoder() -> Model:
-    """Behind the narrowing: with and without biases, a layer with its norm in front, one that mixes twice."""
+    """Behind the narrowing: with biases and without, the norm in front, a layer that mixes twice, a convolving one."""
     plain, bare = FORMS[0], AttentionConfig(heads=2, head_dim=8, bias=False)
     layers = (
         LayerConfig(mix=(plain, MlpConfig(hidden=48))),
@@ -182,6 +200,7 @@ def mixed_encoder() -> Model:
         LayerConfig(
             mix=(FORMS[2], MlpConfig(hidden=48), AttentionConfig(heads=4, head_dim=8, position=RotaryConfig()))
         ),
+        LayerConfig(mix=(FORMS[3],)),
     )
     table = AbsoluteConfig(vocab=VOCAB, width=16, max_len=16)
     return model_of(encoder_of(*layers, embedding=table, final_norm=LayerNormConfig())).double()
@@ -192,7 +211,7 @@ def test_one_product_for_all_layers_is_one_for_each(select: bool):
     model, batch = mixed_encoder(), Batch()
     places = batch.select if select else None
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention | MixedAttention):
             module.absorb = False
     names = set(model.state_dict())
     found: list[tuple[Tensor, dict[str, Tensor]]] = []
@@ -210,7 +229,7 @@ def test_one_product_is_captured_in_one_graph():
     torch.compiler.reset()
     model, batch = mixed_encoder(), Batch()
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention | MixedAttention):
             module.absorb = False
     with torch.no_grad():
         plain = model(batch.ids, mask=batch.mask, select=batch.select)
@@ -222,14 +241,36 @@ def test_one_product_is_captured_in_one_graph():
 def test_layers_with_the_norm_in_front_project_for_themselves():
     encoder: Encoder = mixed_encoder().encoder
     for module in encoder.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention | MixedAttention):
             module.absorb = False
     memory = torch.zeros(3, 12, 32, dtype=torch.float64)
     assert encoder._projected(memory, 4) == {}  # on a CPU, where nothing else is said
     encoder.joins = True
     asked = encoder._projected(memory, 4)
-    assert {i: set(own) for i, own in asked.items()} == {2: {0}, 3: {0}, 5: {0, 2}}
+    assert {i: set(own) for i, own in asked.items()} == {2: {0}, 3: {0}, 5: {0, 2}, 6: {0}}
     assert [part.shape[-1] for part in asked[3][0]] == [16, 16]
+    assert [part.shape[-1] for part in asked[6][0]] == [24, 24, 16]  # keys, values, those of the convolutions
+
+
+@pytest.mark.parametrize("rows", [2, 5, 12])
+@pytest.mark.parametrize("absorb", [False, True])
+def test_mixed_attention_offers_what_it_makes_of_the_whole_memory(rows: int, absorb: bool):
+    """Of few rows keys and values alone, or nothing; else also the values of its convolutions."""
+    mixer = attention(FORMS[3])
+    batch = Batch()
+    index = torch.arange(rows).expand(3, -1)
+    ctx = Context(batch.x.double(), batch.mask, index)
+    mixer.absorb = absorb
+    plain = output(mixer(pick(ctx.kv, index), ctx))
+    reads = mixer.reads(rows, 12)
+    few = rows <= 3
+    if absorb and few:
+        assert reads is None
+        return
+    assert reads is not None
+    assert (reads.first, reads.last) == (3 if absorb else 1, 3 if few else 4)
+    given = ctx._replace(projected=mixer.qkvu.maps(ctx.kv, reads.first, reads.last))
+    assert_close(output(mixer(pick(ctx.kv, index), given)), plain, **EXACT)
 
 
 def test_where_keys_are_absorbed_nothing_is_projected():

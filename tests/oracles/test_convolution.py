@@ -158,6 +158,33 @@ def test_kept_rows_cost_what_is_less(rows: int, kernel: int):
     assert counter.get_total_flops() == 2 * 3 * macs
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_exported_it_serves_every_number_of_kept_rows(packed: bool):
+    """Exported at one batch, length and number of kept rows, run at others, few and many."""
+    mixer = made(ConvolutionConfig(kernel=3, group=8))
+
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixer = mixer
+
+        def forward(self, memory: Tensor, mask: Tensor, index: Tensor, segments: Tensor | None = None) -> Tensor:
+            y: Tensor = self.mixer(pick(memory, index), Context(memory, mask, index, segments=segments))
+            return y
+
+    def inputs(batch: int, length: int, kept: int) -> tuple[Tensor, ...]:
+        x = torch.randn(batch, length, DIM, generator=torch.Generator().manual_seed(0))
+        places = torch.arange(length).expand(batch, -1)
+        index = torch.arange(kept).expand(batch, -1).clone()
+        return (x, places < length - 2, index, *([places // 4] if packed else []))
+
+    batch, length, rows = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "length", "rows"))
+    shapes: list[Any] = [{0: batch, 1: length}] * 2 + [{0: batch, 1: rows}] + [{0: batch, 1: length}] * packed
+    program = torch.export.export(Step(), inputs(3, 12, 2), dynamic_shapes=tuple(shapes))
+    for some in (inputs(2, 9, 8), inputs(4, 31, 3)):
+        assert_close(program.module()(*some), Step()(*some), **CLOSE)
+
+
 def test_a_layer_sees_a_side_of_the_kernel_further():
     layer = LayerConfig(mix=(ConvolutionConfig(group=8),), wiring="pre")
     model = model_of(encoder_of(layer, layer, layer))

@@ -295,7 +295,11 @@ def test_grouped_networks_are_block_diagonal_ones(groups: int):
     up, down = (torch.block_diag(*part.weight) if groups > 1 else part.weight.T for part in (mlp.up, mlp.down))
     x = tokens(5)
     expected = functional.gelu(x @ up + mlp.up.bias) @ down + mlp.down.bias
+    hidden: list[torch.Size] = []
+    mlp.act.register_forward_hook(lambda _, given, __: hidden.append(given[0].shape))
     assert_close(mlp(x, Context(x)), expected, **CLOSE)
+    assert_close(mlp.down(mlp.act(mlp.up(x))), expected, **CLOSE)
+    assert hidden[0] == ((2, 5, 48) if groups == 1 else (groups, 10, 48 // groups))  # by group between the products
 
 
 def test_one_group_is_a_plain_map():

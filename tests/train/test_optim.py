@@ -20,7 +20,7 @@ from slimbert.train.engine import engine
 from slimbert.train.halting import Halting, HaltingConfig
 from slimbert.train.loop import train
 from slimbert.train.objectives import MaskedLm, Wrapper
-from slimbert.train.optim import OptimConfig, adamw, rate
+from slimbert.train.optim import OptimConfig, adamw, layer_numbers, rate
 from slimbert.train.supervised import one_class
 
 COURSES = ("linear", "cosine", "trapezoidal", "constant")
@@ -135,6 +135,37 @@ def test_rates_of_layers_are_the_official_ones(pattern: str):
             assert factor == pytest.approx(0.8 ** (13 - layer))
     assert {round(factor, 4) for name, factor in found.items() if f"layers.{steps[-1]}." in name} == {0.64}
     assert any("embedding.project" in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "numbers"),
+    [
+        ("2{sf}", "1 2"),
+        ("1{sf}:2{sf}", "1 1 2 3"),
+        ("2{sf}:2{sf}", "1 2 2 3 4"),
+        ("2{mf}:1{sf}", "1 2 2 3"),
+        ("2{cgsg},cg:sg", "1 2 3 3 3"),
+        ("2{sf},s:f", "1 2 3 3 3"),
+        ("1{sf},2{s}:2{f}", "1 2 3 3 2 3"),
+        ("1{cgsg},2{cs}:2{gg}", "1 2 3 3 2 3"),
+        ("2{s}:2{f}", "1 2 2 1 2"),
+        ("2{sf}:2{f}", "1 2 2 3 4"),
+        ("1{sf}:sf", "1 1 2"),
+    ],
+)
+def test_what_a_narrowing_divides_is_one_layer(pattern: str, numbers: str):
+    assert layer_numbers(deep(pattern).config.encoder) == [int(number) for number in numbers.split()]
+
+
+@pytest.mark.parametrize(("wide", "divided"), [("12{sf}", "2{sf},10{s}:10{f}"), ("12{cgsg}", "11{cgsg},cg:sg")])
+def test_a_divided_layer_keeps_its_rate(wide: str, divided: str):
+    """As many parameters have each rate; the embedding's is 0.8^14."""
+    found = []
+    for pattern in (wide, divided):
+        groups = adamw(deep(pattern, final=True), OptimConfig(layer_decay=0.8)).param_groups
+        found.append([(group["factor"], sum(p.numel() for p in group["params"])) for group in groups])
+    assert found[0] == found[1]
+    assert min(factor for factor, _ in found[1]) == pytest.approx(0.8**14)
 
 
 def test_a_final_norm_stands_between_the_last_layer_and_the_head():

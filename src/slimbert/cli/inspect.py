@@ -15,6 +15,7 @@ app.add_typer(bench, name="bench", help="Measure on this machine.")
 
 @app.command()
 def show(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="A preset, pattern, recipe, run, model folder, or transformers folder."),
@@ -43,6 +44,9 @@ def show(
 
     if beside and heads is None:
         raise typer.BadParameter("--beside goes with --heads")
+    sources = [context.get_parameter_source(name) for name in ("length", "batch", "keep", "settings")]
+    if heads is not None and any(source is not None and source.name != "DEFAULT" for source in sources):
+        raise typer.BadParameter("--length, --batch, --keep and --set do not go with --heads")
     if heads is not None:
         from ..jobs.distances import head_distances
 

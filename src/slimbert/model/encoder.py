@@ -15,6 +15,7 @@ from ..parts.narrow import NarrowConfig, narrowed
 from ..parts.projected import Reads, projected
 from ..parts.residual import Layer, Residual
 from ..state import Encoded, State
+from .kept import check_select
 
 Trace = Literal["states", "rows"]
 
@@ -143,11 +144,14 @@ class Encoder(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> State:
-        """The state before the first layer."""
+        """The state before the first layer. Raises InputError where `select` cannot be (see kept.check_select)."""
+        if select is not None:
+            check_select(select, ids.shape[1])
         return State(self.embedding(ids, types, segments), mask, select=select, segments=segments)
 
     def blocks(self, *, early: bool = False) -> "list[Block]":
-        """What stands between two trace points, in order; a Narrow belongs to what follows it.
+        """What stands between two trace points, in order; a Narrow belongs to what follows it, the last of all to what
+        is before it.
 
         early: compute the rows that are wanted alone from the last token mixer on, where no memory is kept before.
         """
@@ -163,7 +167,9 @@ class Encoder(nn.Module):
             for one in step if split else (made,):  # type: ignore[union-attr]
                 out.append(partial(_in_order, (*ahead, one)) if ahead else one)
                 ahead = ()
-        return [*out, *ahead]
+        if ahead and out:
+            out[-1] = partial(_in_order, (out[-1], *ahead))
+        return out or [*ahead]
 
     def read(self, state: State) -> State:
         """What a head reads of a state between two layers: the rows that are wanted, after the final norm."""

@@ -28,22 +28,26 @@ def kept_places(keep: Tensor) -> tuple[Tensor, Tensor]:
     return places, keep.gather(1, places)
 
 
-def check_select(select: Tensor, length: int, head: HeadConfig | None) -> None:
-    """Raises InputError where `select` [B, K] is no choice among `length` rows, or leaves `head` without its rows.
+def check_select(select: Tensor, length: int) -> None:
+    """Raises InputError where `select` [B, K] is no choice among `length` rows.
 
     Looks at the places on a CPU only, and not in a graph: elsewhere looking would wait for the device.
     """
-    if getattr(head, "pool", None) == "mean":
-        raise InputError("select", "the head takes the mean of all rows", "leave select out, or set pool: cls")
     if select.dim() != 2 or not select.shape[1]:
         raise InputError("select", f"of shape {tuple(select.shape)}", "give [texts, kept rows], one row or more")
-    if select.device.type != "cpu" or traced():
+    if _elsewhere(select):
         return
-    low, high = int(select.min()), int(select.max())
+    low, high = (int(end) for end in select.aminmax())
     if low < 0 or high >= length:
         wrong = low if low < 0 else high
         raise InputError("select", f"place {wrong} in rows of {length} tokens", f"give places from 0 to {length - 1}")
-    if reads_first_row(head) and bool(select[:, 0].any()):
+
+
+def check_head(select: Tensor, head: HeadConfig | None) -> None:
+    """Raises InputError where `select` [B, K] leaves `head` without its rows. Looks where `check_select` does."""
+    if getattr(head, "pool", None) == "mean":
+        raise InputError("select", "the head takes the mean of all rows", "leave select out, or set pool: cls")
+    if reads_first_row(head) and not _elsewhere(select) and bool(select[..., :1].any()):
         raise InputError("select", "the head reads row 0, which is not kept first", "begin each text's places with 0")
 
 
@@ -52,6 +56,10 @@ def check_packed(head: HeadConfig | None) -> None:
     if isinstance(head, PoolerConfig) or hasattr(head, "pool"):
         problem = f"the head ({getattr(head, 'kind', '')}) gives one answer for a row, a packed row has several texts"
         raise InputError("segments", problem, "give each text a row of its own")
+
+
+def _elsewhere(select: Tensor) -> bool:
+    return select.device.type != "cpu" or traced()
 
 
 def traced() -> bool:

@@ -12,7 +12,7 @@ from ..config import HeadConfig, kind, validate
 from ..parts.initial import initialise_all
 from ..state import Encoded
 from .encoder import EncoderConfig, Trace
-from .kept import check_packed, check_select
+from .kept import check_head, check_packed
 
 BERT_VOCAB = 30522  # pieces of bert-base-uncased
 
@@ -74,9 +74,10 @@ class Model(nn.Module):
         segments: Tensor | None = None,
         select: Tensor | None = None,
     ) -> Tensor:
-        """As `Encoder.forward`. Raises InputError where `select` or `segments` cannot be (see model/kept.py)."""
+        """As `Encoder.forward`. Raises InputError also where `select` leaves the head without its rows, or `segments`
+        give it more texts than it answers (see model/kept.py)."""
         if select is not None:
-            check_select(select, ids.shape[1], self.config.head)
+            check_head(select, self.config.head)
         if segments is not None:
             check_packed(self.config.head)
         encoded = self.encoder(ids, mask=mask, types=types, segments=segments, select=select, trace=self.trace)

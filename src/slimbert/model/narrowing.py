@@ -39,7 +39,8 @@ def is_exact(config: EncoderConfig, place: Place) -> bool:
 def narrow(model: Model, place: Place) -> Model:
     """The model with a narrowing at `place`, with the same weights; a layer that it stands in becomes two.
 
-    Raises InputError where the model narrows already, where its head reads every row, or where the place is outside.
+    Raises InputError where the model narrows already, where its head reads every row or has no unit for half a layer,
+    and where the place is outside.
     """
     config = model.config
     _check(config.encoder, place)
@@ -48,6 +49,11 @@ def narrow(model: Model, place: Place) -> Model:
         raise InputError("config.head.pool", "mean reads every row, so that none can be left out", remedy)
     encoder = dataclasses.replace(config.encoder, layers=_layers(config.encoder, place))
     encoder.check()
+    if hasattr(config.head, "units") and encoder.points() != config.encoder.points():
+        remedy = "keep the model, which computes its end for wanted rows alone by itself; or give --at K, another K"
+        raise InputError(
+            f"--at {place.layer}", "the head answers after each layer, and one would become several", remedy
+        )
     tensors = {_renamed(name, place): value.clone() for name, value in model.state_dict().items()}
     return fill(skeleton(dataclasses.replace(config, encoder=encoder)), tensors).train(model.training)
 

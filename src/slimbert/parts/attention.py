@@ -5,16 +5,15 @@ any here, and the core that computes the attention are parts of their own. Few r
 maps of keys and values (absorbed.py); many may find them computed already (projected.py).
 """
 
-import torch
 from torch import Tensor, nn
 
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
 from ..state import Context, Mixed
-from .absorbed import absorbed, pays
-from .core import Core, Explicit, Sdpa
+from .attend import Position, absorbs, attend
+from .core import Core, Sdpa
 from .linear import Fused
-from .position import Rotary, RotaryConfig, scores_bias, turned
+from .position import RotaryConfig
 from .projected import Reads
 
 
@@ -37,11 +36,7 @@ class AttentionConfig:
 
 
 class Attention(nn.Module):
-    """[B, S, dim] -> [B, S, dim]; (4 dim + 2 S0) * heads * head_dim multiply-adds per token.
-
-    `absorb`: whether rows that read a memory absorb keys and values; None: where it costs less. It says how the network
-    runs, not what it is, as `core` does.
-    """
+    """[B, S, dim] -> [B, S, dim]; (4 dim + 2 S0) * heads * head_dim multiply-adds per token. `absorb`: see attend."""
 
     axes = {
         "qkv.weight": ("head|head|head", "dim"),
@@ -58,45 +53,27 @@ class Attention(nn.Module):
         self.heads, self.dropout = config.heads, config.dropout
         self.qkv = Fused(dim, (width,) * 3, bias=config.bias)
         self.out = nn.Linear(width, dim, bias=config.bias)
-        self.position = None if config.position is None else config.position.build(config.heads, config.head_dim)
+        self.position: Position | None = (
+            None if config.position is None else config.position.build(config.heads, config.head_dim)
+        )
         self.core: Core = Sdpa()
         self.absorb: bool | None = None
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor | Mixed:
-        dropout = self.dropout if self.training else 0.0
         if ctx.kv is x and ctx.projected is None:
-            q, k, v = (self._split(part) for part in self.qkv.maps(x))
+            q, *kv = self.qkv.maps(x)
         else:
-            q = self._split(self.qkv.maps(x, 0, 1)[0])
-            if ctx.projected is None and self.absorbs(x.shape[1], ctx.kv.shape[1]):
-                key, value = self.qkv.part(1, 2)[0], self.qkv.part(2, 3)
-                y, weights = absorbed(
-                    q, ctx.kv, key=key, value=value, bias=scores_bias(ctx, self.position, q.dtype), dropout=dropout
-                )  # fmt: skip
-                return self._mapped(y, weights if isinstance(self.core, Explicit) and self.core.keep_maps else None)
-            k, v = (self._split(part) for part in ctx.projected or self.qkv.maps(ctx.kv, 1, 3))
-        q, k = turned(q, k, ctx, self.position)
-        y, weights = self.core(q, k, v, scores_bias(ctx, self.position, q.dtype), dropout)
-        return self._mapped(y, weights)
+            (q,), kv = self.qkv.maps(x, 0, 1), []
+            if ctx.projected is not None or not self.absorbs(x.shape[1], ctx.kv.shape[1]):
+                kv = list(ctx.projected or self.qkv.maps(ctx.kv, 1, 3))
+        y, weights = attend(self, self.qkv, q=q, kv=kv, ctx=ctx)
+        y = self.out(y)
+        return y if weights is None else Mixed(y, maps=(weights,))
 
     def reads(self, rows: int, length: int) -> Reads | None:
         """What `rows` that read a memory of `length` tokens compute of it; None where they absorb it."""
         return None if self.absorbs(rows, length) else Reads(self.qkv, 1, 3)
 
     def absorbs(self, rows: int, length: int) -> bool:
-        """Whether keys and values of a memory are absorbed. An exported graph, made for any sizes, projects them."""
-        if isinstance(self.position, Rotary):
-            return False
-        if self.absorb is not None or torch.compiler.is_exporting():
-            return bool(self.absorb)
-        dim, width = self.qkv.in_features, self.out.in_features
-        return pays(rows=rows, length=length, dim=dim, heads=self.heads, width=width)
-
-    def _mapped(self, y: Tensor, weights: Tensor | None) -> Tensor | Mixed:
-        """[B, H, S, Dh] -> [B, S, dim], with the attention map where the core keeps it."""
-        y = self.out(y.transpose(1, 2).flatten(2))
-        return y if weights is None else Mixed(y, maps=(weights,))
-
-    def _split(self, x: Tensor) -> Tensor:
-        """[B, S, H * Dh] -> [B, H, S, Dh], a view."""
-        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+        """Whether keys and values of a memory are absorbed."""
+        return absorbs(self, self.qkv, rows=rows, length=length)

@@ -72,9 +72,14 @@ class Convolution(nn.Module):
         }
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
-        few = ctx.index is not None and ctx.index.shape[1] * self.kernel < ctx.kv.shape[1]
+        few = ctx.index is not None and self._are_few(ctx.index.shape[1], ctx.kv.shape[1])
         z = self._of_windows(ctx) if few else self._of_all(ctx)
         return self.out(self.act(self.norm(z)))
+
+    def _are_few(self, kept: int, length: int) -> bool:
+        """Whether so many rows have fewer taps than there are tokens. An exported graph, made for any sizes, takes the
+        tokens."""
+        return not torch.compiler.is_exporting() and kept * self.kernel < length
 
     def _gated(self, x: Tensor) -> Tensor:
         y = self.value_gate(x)

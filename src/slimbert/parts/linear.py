@@ -21,15 +21,22 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, self.groups, self.weight.shape[1]).transpose(0, 1)  # [G, rows, inputs/G], a view
+        return self.product(apart(x, self.groups)).transpose(0, 1).reshape(*x.shape[:-1], -1)
+
+    def product(self, rows: Tensor) -> Tensor:
+        """Rows by group [G, rows, inputs/G] -> [G, rows, outputs/G]."""
         if self.bias is None:
-            y = torch.bmm(rows, self.weight)
-        else:  # as one product with the bias: under autocast, too, y has the type of the product
-            y = torch.baddbmm(self.bias.view(self.groups, 1, -1), rows, self.weight)
-        return y.transpose(0, 1).reshape(*x.shape[:-1], -1)
+            return torch.bmm(rows, self.weight)
+        # as one product with the bias: under autocast, too, y has the type of the product
+        return torch.baddbmm(self.bias.view(self.groups, 1, -1), rows, self.weight)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}, shape={tuple(self.weight.shape)}"
+
+
+def apart(x: Tensor, groups: int) -> Tensor:
+    """[..., F] -> the slices of its rows, [G, rows, F/G], a view where x is contiguous."""
+    return x.reshape(-1, groups, x.shape[-1] // groups).transpose(0, 1)
 
 
 class Fused(nn.Linear):

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
 from ..state import Context, Mixed, pick
+from .attend import Position, absorbs, attend
 from .core import Core, Sdpa
 from .depthwise import Depthwise
 from .dynamic import convolve, of_taps
 from .linear import Fused
-from .position import RotaryConfig, scores_bias, turned
+from .position import RotaryConfig
+from .projected import Reads
 from .taps import readable, real, taken
 
 Padding = Literal["masked", "published"]
@@ -82,7 +84,8 @@ class MixedAttention(nn.Module):
     token: dim (3 a + 2 c + 2 s) + 2 S0 a, and kernel (dim + c + s * conv_heads) of the convolutions.
 
     Where few rows are kept the kernels are applied to the tokens around them instead of to their values, then
-    projected: exact, and the values of all other tokens are never made.
+    projected: exact, and the values of all other tokens are never made. Keys and values of their attention are absorbed
+    (attend.py; `absorb` as there).
     """
 
     axes = {
@@ -110,21 +113,46 @@ class MixedAttention(nn.Module):
         self.point = nn.Linear(dim, span, bias=config.bias)
         self.span = nn.Linear(span, self.conv_heads * config.kernel, bias=config.bias)
         self.out = nn.Linear(self.attend + conv, dim, bias=config.bias)
-        self.position = None if config.position is None else config.position.build(config.heads, config.head_dim)
+        self.position: Position | None = (
+            None if config.position is None else config.position.build(config.heads, config.head_dim)
+        )
         self.core: Core = Sdpa()
+        self.absorb: bool | None = None
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor | Mixed:
         near = ctx if self.padding == "masked" else ctx._replace(mask=None)  # what the convolutions read
-        few = ctx.index is not None and self._are_few(ctx.index.shape[1], ctx.kv.shape[1])
-        if ctx.kv is x:
-            q, k, v, *u = self.qkvu.maps(x)
+        if ctx.kv is x and ctx.projected is None:
+            q, k, v, u = self.qkvu.maps(x)
+            kv, values = [k, v], [u]
         else:
-            (q,) = self.qkvu.maps(x, 0, 1)
-            k, v, *u = self.qkvu.maps(ctx.kv, 1, 3 if few else 4)
-        convolved = self._convolve(q, None if few else u[0], near)
-        attended, weights = self._attend(q[..., : self.attend], k, v, ctx)
+            rows, length = x.shape[1], ctx.kv.shape[1]
+            (q,), made = self.qkvu.maps(x, 0, 1), ctx.projected
+            first, last = self._made(rows, length, picked=ctx.index is not None)
+            if made is None:
+                made = self.qkvu.maps(ctx.kv, first, last) if first < last else ()
+            kv, values = list(made[: 3 - first]), list(made[3 - first :])
+        convolved = self._convolve(q, values[0] if values else None, near)
+        attended, weights = attend(self, self.qkvu, q=q[..., : self.attend], kv=kv, ctx=ctx)
         y = self.out(torch.cat((attended, convolved), dim=-1))
         return y if weights is None else Mixed(y, maps=(weights,))
+
+    def reads(self, rows: int, length: int) -> Reads | None:
+        """What `rows` that read a memory of `length` tokens compute of all of it; None where that is nothing, and in an
+        exported graph, whose sizes are open."""
+        if torch.compiler.is_exporting():
+            return None
+        first, last = self._made(rows, length, picked=rows < length)
+        return Reads(self.qkvu, first, last) if first < last else None
+
+    def absorbs(self, rows: int, length: int) -> bool:
+        """Whether keys and values of a memory are absorbed."""
+        return absorbs(self, self.qkvu, rows=rows, length=length)
+
+    def _made(self, rows: int, length: int, *, picked: bool) -> tuple[int, int]:
+        """Which maps are made of a whole memory, from, to (exclusive): keys and values are 1 and 2, those of the
+        convolutions are 3."""
+        few = picked and self._are_few(rows, length)
+        return 3 if self.absorbs(rows, length) else 1, 3 if few else 4
 
     def _convolve(self, q: Tensor, u: Tensor | None, ctx: Context) -> Tensor:
         """q [B, S, span], u [B, S0, conv] -> [B, S, conv]; u None: the values are not made, see `_projected`."""
@@ -155,14 +183,6 @@ class MixedAttention(nn.Module):
         """[B, S, conv_heads, kernel], summing to 1 over the kernel."""
         logits = self.span(keys * q)
         return logits.view(*logits.shape[:-1], self.conv_heads, self.kernel).softmax(dim=-1)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, ctx: Context) -> tuple[Tensor, Tensor | None]:
-        """([B, S, attend], the attention map if the core keeps it)."""
-        q, k, v = (x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2) for x in (q, k, v))
-        q, k = turned(q, k, ctx, self.position)
-        bias = scores_bias(ctx, self.position, q.dtype)
-        y, weights = self.core(q, k, v, bias, self.dropout if self.training else 0.0)
-        return y.transpose(1, 2).flatten(2), weights
 
     def _by_head(self, x: Tensor) -> Tensor:
         """[..., conv] -> [..., conv_heads, head_dim], a view."""

@@ -13,7 +13,7 @@ from ..config import Count, kind
 from ..errors import InputError
 from ..state import Context
 from .activation import Activation, activation
-from .linear import Fused, linear
+from .linear import Fused, GroupedLinear, apart, linear
 
 
 def check_groups(dim: int, hidden: int, groups: dict[str, int], path: str) -> None:
@@ -64,7 +64,12 @@ class Mlp(nn.Module):
         }
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:
-        y = self.down(self.act(self.up(x)))
+        up, down = self.up, self.down
+        if isinstance(up, GroupedLinear) and isinstance(down, GroupedLinear) and up.groups == down.groups:
+            hidden = self.act(up.product(apart(x, up.groups)))  # [G, B * S, hidden/G]: no copy between the products
+            y = down.product(hidden).transpose(0, 1).reshape(x.shape)
+        else:
+            y = down(self.act(up(x)))
         return y if self.mix is None else self.mix(y)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..model.encoder import Encoder
+from ..model.encoder import Encoder, EncoderConfig
 from .objectives import Objective
 
 Course = Literal["linear", "cosine", "trapezoidal", "constant"]
@@ -81,18 +81,38 @@ def adamw(module: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 def factors(module: nn.Module, decay: float) -> dict[nn.Parameter, float]:
     """decay^(N + 2 - depth) of every parameter of an encoder of N layers; all others, such as a head, count 1.
 
-    The depth is 0 for the embedding with its projection, i for the i-th layer from 1 on, N + 1 for a final norm: the
-    published code of ELECTRA and ConvBERT, where the head stands two steps above the last layer. What two encoders
-    share counts as in the first.
+    The depth is 0 for the embedding with its projection, i for the i-th layer from 1 on (`layer_numbers`), N + 1 for a
+    final norm: the published code of ELECTRA and ConvBERT, where the head stands two steps above the last layer. What
+    two encoders share counts as in the first.
     """
     found: dict[nn.Parameter, float] = {}
     for encoder in (part for part in module.modules() if isinstance(part, Encoder)):
-        layers = [layer for layer in encoder.layers if next(layer.parameters(), None) is not None]  # no narrowing
-        parts = [encoder.embedding, *layers, *([] if encoder.norm is None else [encoder.norm])]
-        for depth, part in enumerate(parts):
+        numbers = layer_numbers(encoder.config)
+        top = max(numbers)
+        parts = [(0, encoder.embedding), *zip(numbers, encoder.layers, strict=True)]
+        parts += [] if encoder.norm is None else [(top + 1, encoder.norm)]
+        for depth, part in parts:
             for parameter in part.parameters():
-                found.setdefault(parameter, decay ** (len(layers) + 2 - depth))
+                found.setdefault(parameter, decay ** (top + 2 - depth))
     return found
+
+
+def layer_numbers(config: EncoderConfig) -> list[int]:
+    """The number of every entry of `layers`, from 1 on; a narrowing has that of the layer before it.
+
+    What a narrowing divides is one layer: `11{cgsg},cg:sg` has 12, and so has `2{sf},10{s}:10{f}`, whose i-th s and f
+    belong together. Divided are the entries behind the narrowing, and as many before it, where each pair of them has
+    the mixers of a layer further down; or, where none is further down, has none in common.
+    """
+    kinds = [sorted(mixer.kind for mixer in getattr(step, "mix", ())) for step in config.layers]
+    numbers = [sum(map(bool, kinds[: i + 1])) for i in range(len(kinds))]
+    place = kinds.index([]) if [] in kinds else len(kinds)
+    behind = kinds[place + 1 :]
+    halves, whole = kinds[max(0, place - len(behind)) : place], kinds[: max(0, place - len(behind))]
+    alike = len(halves) == len(behind) > 0 and all(pair == (halves[0], behind[0]) for pair in zip(halves, behind))
+    if alike and (sorted(halves[0] + behind[0]) in whole if whole else not {*halves[0]} & {*behind[0]}):
+        numbers[place + 1 :] = [number - len(behind) for number in numbers[place + 1 :]]
+    return numbers
 
 
 def rate(config: OptimConfig, share: float) -> float:

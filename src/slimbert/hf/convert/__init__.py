@@ -71,7 +71,7 @@ def read(
         known = f"slimbert reads {', '.join(LAYOUTS)}, and its own"
         raise InputError(f"{place}: model_type", f"{config.get('model_type')!r} is not supported", known)
     if padding != "masked" and not layout.mixed:
-        raise InputError("padding", f"{padding!r}, the layout {layout.name} has no such convolutions", "leave it out")
+        raise InputError("--padding", f"{padding!r}, the layout {layout.name} has no such convolutions", "leave it out")
     shape = layout.shape(config, place)._replace(padding=padding)
     layout = replace(layout, full=shape.full)
     tensors = plain_names(layout, tensors_of(folder))
