@@ -130,6 +130,15 @@ def ours(
     return {**(made.test or made.validation), **found, "updates": made.updates, **others}
 
 
+def scores(name: str, metric: str, arms: Sequence[str], seeds: int, *, before: str = "") -> dict[str, Any]:
+    """{arm: mean and deviation of a score over the seeds}; the deviation of one seed is None."""
+    out: dict[str, Any] = {}
+    for arm in arms:
+        found = [done(name, f"{before}{arm} {seed}")[metric] for seed in range(seeds)]
+        out[arm] = {metric: statistics.mean(found), "deviation": statistics.stdev(found) if seeds > 1 else None}
+    return out
+
+
 def versus(
     name: str, metric: str, *, peer: str, seeds: int, mine: str = "slimbert", before: str = ""
 ) -> dict[str, Any]:
@@ -137,12 +146,9 @@ def versus(
 
     before: the name of the data set and a blank, where the record has several.
     """
-    out: dict[str, Any] = {}
-    for arm in (peer, mine):
-        found = [done(name, f"{before}{arm} {seed}") for seed in range(seeds)]
-        scores = [one[metric] for one in found]
-        out[arm] = {metric: statistics.mean(scores), "deviation": statistics.stdev(scores) if seeds > 1 else None}
-        out[arm]["seconds"] = statistics.median(one["seconds"] for one in found)
+    out = scores(name, metric, (peer, mine), seeds, before=before)
+    for arm in out:
+        out[arm]["seconds"] = statistics.median(done(name, f"{before}{arm} {seed}")["seconds"] for seed in range(seeds))
     spent = [[done(name, f"{before}{arm} {seed}")["seconds"] for arm in (peer, mine)] for seed in range(seeds)]
     ratios = [theirs / own for theirs, own in spent]
     return out | {"times_as_fast": statistics.median(ratios), "times_as_fast_by_seed": ratios}

@@ -8,42 +8,35 @@ embedding, layers, head and loss are one graph, as `train.compile` does it. By l
 """
 
 import argparse
+import dataclasses
 import json
-import statistics
-import time
-from itertools import cycle
 from typing import Any
 
 import torch
 from records import done, keep, same_machine
+from timing import ratio, side_by_side
 
-from slimbert.bench.pretrain import SHAPE, Update, _Arms
-from slimbert.model import fresh
-from slimbert.train.engine import choose_core, engine
+from slimbert.bench.pretrain import SHAPE, Update, our_update, random_batch, timed
+from slimbert.model import ModelConfig, fresh
+from slimbert.model.heads import MaskedLmConfig
+from slimbert.model.presets import bert_deep_small
 from slimbert.train.environment import best_dtype, gemm_tflops
-from slimbert.train.loop import train
 from slimbert.train.objectives import MaskedLm
-from slimbert.train.optim import adamw
+from slimbert.train.recipe import Recipe, TrainConfig
 
 
-def by_layer(arms: _Arms, batches: list[dict[str, torch.Tensor]]) -> Update:
+def whole(recipe: Recipe, batches: list[dict[str, torch.Tensor]]) -> Update:
+    """One update as `slimbert pretrain` compiles it."""
+    return our_update(MaskedLm(fresh(recipe.model, 0)), batches, recipe)
+
+
+def by_layer(recipe: Recipe, batches: list[dict[str, torch.Tensor]]) -> Update:
     """One update with every layer compiled by itself."""
-    settings = arms.recipe.train
-    model = fresh(arms.recipe.model, settings.seed)
-    choose_core(model, settings.core, device="cpu", length=batches[0]["input_ids"].shape[1])
+    model = fresh(recipe.model, 0)
     for layer in model.encoder.layers:
         layer.compile(fullgraph=True, dynamic=False)
-    objective = MaskedLm(model)
-    accelerator = engine(device="cpu", precision=settings.precision)
-    optimizer = adamw(objective, arms.recipe.optim)
-    loop: Any = train(objective, cycle(batches), optimizer, accelerator=accelerator, clip=arms.recipe.optim.clip)
-    return lambda: next(loop)
-
-
-def timed(update: Update) -> float:
-    begin = time.perf_counter()
-    update()
-    return time.perf_counter() - begin
+    eager = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, compile=False))
+    return our_update(MaskedLm(model), batches, eager)
 
 
 def main() -> None:
@@ -54,27 +47,17 @@ def main() -> None:
     chosen = options.parse_args()
     same_machine(chosen.name)
     if done(chosen.name, "result") is None:
+        model = ModelConfig(encoder=bert_deep_small(), head=MaskedLmConfig())
+        recipe = Recipe(model=model, train=TrainConfig(steps=1_000_000, compile=True))
+        batches = [random_batch(SHAPE, seed, chosen.rows) for seed in range(4)]
+        arms = {make.__name__: make(recipe, batches) for make in (whole, by_layer)}
+        first = {name: timed(update) for name, update in arms.items()}
+        found: dict[str, Any] = side_by_side(arms, rounds=chosen.pairs, warm=1)
         precision = best_dtype("cpu")
-        arms = _Arms(SHAPE, precision, True)
-        batches = [arms.batch(seed, chosen.rows) for seed in range(4)]
-        updates = {"whole": arms.ours(batches), "by_layer": by_layer(arms, batches)}
-        first = {name: timed(update) for name, update in updates.items()}
-        spent: dict[str, list[float]] = {name: [] for name in updates}
-        for pair in range(chosen.pairs):
-            for name in ("whole", "by_layer") if pair % 2 else ("by_layer", "whole"):
-                spent[name].append(timed(updates[name]))
-        result: dict[str, Any] = {
-            "rows": chosen.rows,
-            "precision": precision,
-            "gemm_tflops": gemm_tflops(precision),
-            "first_update_seconds": first,
-            "median_seconds": {name: statistics.median(times) for name, times in spent.items()},
-            "seconds": spent,
-        }
-        each = result["median_seconds"]
-        keep(chosen.name, "result", result | {"by_layer_over_whole": each["by_layer"] / each["whole"]})
-    shown = {name: value for name, value in done(chosen.name, "result").items() if name != "seconds"}
-    print(json.dumps(shown, indent=1))
+        about = {"rows": chosen.rows, "precision": precision, "gemm_tflops": gemm_tflops(precision)}
+        found |= {"first_update_seconds": first, "whole_times_as_fast": ratio(found, "by_layer", "whole")}
+        keep(chosen.name, "result", about | found)
+    print(json.dumps(done(chosen.name, "result"), indent=1))
 
 
 if __name__ == "__main__":

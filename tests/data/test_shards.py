@@ -112,6 +112,8 @@ def test_rows_are_the_stream_of_documents(
     assert np.array_equal(segments[real], before[real])
     assert first_is_end.any()
     assert np.array_equal(shards.segments(picked), segments[picked])
+    assert np.array_equal(shards.documents(), segments.max(axis=1) + 1)
+    assert shards.documents().dtype == np.int32
     with pytest.raises(IndexError):
         shards.rows([len(shards)])
 

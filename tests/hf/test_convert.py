@@ -195,18 +195,6 @@ def test_old_names_prefix_buffers_and_other_heads(tmp_path: Path):
     assert "cls.predictions" in " ".join(notes)
 
 
-def test_discriminator_gives_its_encoder(tmp_path: Path):
-    theirs = made("electra", "ForPreTraining")
-    theirs.save_pretrained(tmp_path)
-    ours, _, notes = convert.read(tmp_path)
-    assert ours.head is None
-    assert ours.config.encoder.embedding.width == 128
-    assert all("discriminator_predictions" in note for note in notes)
-    ids, mask = ragged(0)
-    with torch.no_grad():
-        assert_close(ours(ids, mask=mask)[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
-
-
 @pytest.mark.parametrize("layout", CONFIGS)
 def test_untied_decoder(layout: str, tmp_path: Path):
     small = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "tie_word_embeddings": False}

@@ -16,8 +16,18 @@ from slimbert.errors import InputError
 from slimbert.hf import convert
 from slimbert.hf.convert.shape import encoder_of
 from slimbert.jobs.models import convert as convert_folder
-from slimbert.model import EncoderConfig, Model, ModelConfig, fresh, load_model, presets, with_dropout
-from slimbert.model.heads import MaskedLmConfig, SequenceConfig, SpanConfig, TokenConfig
+from slimbert.model import (
+    EncoderConfig,
+    Model,
+    ModelConfig,
+    fresh,
+    headless,
+    load_model,
+    presets,
+    save_model,
+    with_dropout,
+)
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig, SequenceConfig, SpanConfig, TokenConfig
 from slimbert.parts.mixed import MixedAttentionConfig, reduced
 
 # The published widths, two layers, a small vocabulary.
@@ -289,35 +299,64 @@ def test_several_choices_are_no_labels(tmp_path: Path):
     assert any("dropped classifier" in note for note in case.notes)
 
 
-@pytest.mark.parametrize("suffix", ["ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM"])
+ELECTRAS = {name: HEADS[name] for name in ("ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")}
+ELECTRAS["ForPreTraining"] = ReplacedTokenConfig
+
+
+@pytest.mark.parametrize("suffix", ELECTRAS)
 def test_electras_go_there_and_back(suffix: str, tmp_path: Path):
-    """The generator (one head of 64 behind a table of 128) and the heads of tokens and answers."""
+    """The generator (one head of 64 behind a table of 128), the discriminator, and the heads of tokens and answers."""
     sizes = {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 256, "embedding_size": 128}
     theirs = made(suffix, name="Electra", **sizes)
     theirs.save_pretrained(tmp_path / "theirs")
     ours, _, notes = convert.read(tmp_path / "theirs")
     assert notes == ()
-    assert isinstance(ours.config.head, HEADS[suffix])
+    assert isinstance(ours.config.head, ELECTRAS[suffix])
     assert convert.write(ours, tmp_path / "back") == "electra"
-    again = type(theirs).from_pretrained(tmp_path / "back").eval()
+    assert convert.read(tmp_path / "back")[0].config == ours.config
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
+    assert before.keys() == after.keys()
+    again, info = type(theirs).from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    again = again.eval()
     with torch.no_grad():
         wanted = answers(theirs(input_ids=ids_of()))
-        assert_close(ours(ids_of()), wanted, **CLOSE)
+        assert_close(ours(ids_of()).squeeze(-1), wanted, **CLOSE)  # [B, S, 1] of a discriminator, theirs [B, S]
         assert torch.equal(answers(again(input_ids=ids_of())), wanted)
 
 
-def test_discriminators_give_and_take_their_encoder(tmp_path: Path):
-    """The head that detects replaced tokens is dropped, and said to be."""
-    theirs = made("ForPreTraining", name="Electra")
+@pytest.mark.parametrize("act", ["gelu", "relu"])
+def test_discriminators_detect_as_theirs(act: str, tmp_path: Path):
+    """ELECTRA-small's widths; also through a folder of ours, with padding, and the encoder alone."""
+    theirs = made("ForPreTraining", name="Electra", hidden_act=act)
     theirs.save_pretrained(tmp_path / "theirs")
-    ours, _, notes = convert.read(tmp_path / "theirs")
-    assert notes
-    assert all("discriminator_predictions" in note for note in notes)
-    assert ours.config.encoder == as_made_here(presets.electra_small())
-    convert.write(ours, tmp_path / "back", "electra")
+    read, _, notes = convert.read(tmp_path / "theirs")
+    assert notes == ()
+    assert read.config.head == ReplacedTokenConfig(act=act)
+    if act == "gelu":
+        assert read.config.encoder == as_made_here(presets.electra_small())
+    ours = load_model(save_model(read, tmp_path / "ours"))
+    ids, mask = ragged()
+    with torch.no_grad():
+        wanted = theirs(input_ids=ids, attention_mask=mask.long()).logits
+        assert wanted[mask].std() > 0.01  # equal answers say something
+        assert_close(ours(ids, mask=mask).squeeze(-1)[mask], wanted[mask], **CLOSE)
+    convert.write(headless(ours), tmp_path / "back", "electra")
     again = transformers.ElectraModel.from_pretrained(tmp_path / "back").eval()
     with torch.no_grad():
-        assert torch.equal(hidden(again, ids_of()), hidden(theirs, ids_of()))
+        assert torch.equal(hidden(again, ids), hidden(theirs, ids))
+
+
+def test_detecting_heads_that_transformers_lacks_are_not_written(tmp_path: Path):
+    """ConvBERT's discriminator has a class there, but not with its head."""
+    sizes: dict[str, Any] = {"dim": 32, "head_dim": 8, "vocab": 60, "max_len": 16}
+    model = fresh(ModelConfig(encoder=presets.from_pattern("2{mf}", **sizes), head=ReplacedTokenConfig()), 0)
+    with pytest.raises(InputError, match=r"the layout convbert has no head of kind replaced_token.*--encoder-only"):
+        convert.write(model, tmp_path / "no")
+    assert convert.write(headless(model), tmp_path / "back") == "convbert"
+    encoder = presets.from_pattern("2{sf}", **sizes)
+    plain = fresh(ModelConfig(encoder=encoder, head=ReplacedTokenConfig()), 0)
+    assert convert.write(plain, tmp_path / "plain") == "electra"  # of the layouts that say its encoder, the one
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import ElectraConfig
+from transformers import ElectraConfig, PreTrainedModel
 
 from slimbert.hf import convert
 from slimbert.hf.peers import Shape, stock_batch
 from slimbert.hf.peers_electra import Electra, electra_step
-from slimbert.model import Model, ModelConfig, fresh
-from slimbert.model.heads import ReplacedTokenConfig
+from slimbert.model import Model
 from slimbert.train.replaced import ReplacedTokens
 
 TOY = Shape(layers=2, dim=32, heads=2, vocab=64, max_len=16)
@@ -53,12 +52,12 @@ def test_a_step_learns_its_batch():
 
 
 def test_ours_has_its_losses_with_its_weights(tmp_path: Path):
-    """Masked LM by conversion, the discriminator's head by hand; the same ids written in. 1e-5: float32."""
+    """Both by conversion; the same ids written in. 1e-5: float32."""
     peer = made().eval()
     with torch.no_grad():
         for parameter in peer.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    ours = ReplacedTokens(_model(peer, tmp_path / "d"), _generator(peer, tmp_path / "g")).eval()
+    ours = ReplacedTokens(_ours(peer.discriminator, tmp_path / "d"), _ours(peer.generator, tmp_path / "g")).eval()
     batch = masked()
     stock = stock_batch(batch)
     with torch.no_grad():
@@ -77,18 +76,6 @@ def test_ours_has_its_losses_with_its_weights(tmp_path: Path):
     assert float(loss.total) == pytest.approx(float(guessed.loss + 50 * found.loss), rel=1e-5)
 
 
-def _generator(peer: Electra, folder: Path) -> Model:
-    peer.generator.save_pretrained(folder)
+def _ours(theirs: PreTrainedModel, folder: Path) -> Model:
+    theirs.save_pretrained(folder)
     return convert.read(folder)[0]
-
-
-def _model(peer: Electra, folder: Path) -> Model:
-    """Its encoder by conversion, which leaves the detecting head out."""
-    peer.discriminator.save_pretrained(folder)
-    read = convert.read(folder)[0]
-    model = fresh(ModelConfig(encoder=read.config.encoder, head=ReplacedTokenConfig()), 0)
-    model.encoder.load_state_dict(read.encoder.state_dict())
-    head = peer.discriminator.discriminator_predictions
-    model.head.dense.load_state_dict(head.dense.state_dict())
-    model.head.out.load_state_dict(head.dense_prediction.state_dict())
-    return model

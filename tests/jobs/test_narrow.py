@@ -184,11 +184,39 @@ def test_pretraining_keeps_one_number_of_rows(data: Path, tmp_path: Path, rows: 
     assert set(rows) == {(1 + round(0.15 * length), length)}
 
 
-def test_compiled_pretraining_is_one_graph(data: Path, tmp_path: Path):
+def test_pretraining_keeps_the_first_token_of_every_document(
+    data: Path, tmp_path: Path, rows: list[tuple[int, int]], capsys: pytest.CaptureFixture[str]
+):
+    """Documents that share a row begin with [CLS] each; as many rows are kept as the fullest row of the data needs."""
+    shards = Shards.open(data)
+    settings = ["data.segments=true"]
+    wanted = resolve(recipe(layers="1{sf}:1{sf}", steps=3), shards, settings=settings)
+    feed = Feed(wanted, shards, engine(device="cpu"))
+    assert feed.firsts == shards.documents().max() == 2
+    cls = shards.tokenizer().special.cls
+    opened = 0
+    for batch in itertools.islice(feed.training(0), 12):
+        ids, segments, firsts = batch["input_ids"], batch["segments"], batch["firsts"]
+        assert firsts.shape == (len(ids), 2)
+        starts = torch.ones_like(segments, dtype=torch.bool)
+        starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
+        assert torch.equal(starts, torch.zeros_like(starts).scatter(1, firsts, True))
+        assert torch.equal(starts, ids == cls)
+        opened += int(starts[:, 1:].sum())
+    assert opened
+    plain = recipe(layers="1{sf}:1{sf}", steps=3)
+    pretrain(plain, data=data, out=tmp_path / "run", settings=settings, device="cpu")
+    assert set(rows) == {(2 + round(0.15 * shards.seq_len), shards.seq_len)}
+    assert "every document begins with [CLS]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("segments", ["false", "true"], ids=["one stream", "documents apart"])
+def test_compiled_pretraining_is_one_graph(segments: str, data: Path, tmp_path: Path):
     torch.compiler.reset()
     counters.clear()
     shards = Shards.open(data)
-    wanted = resolve(recipe(layers="1{sf}:2{sf}", steps=3), shards)
+    settings = [f"data.segments={segments}"]
+    wanted = resolve(recipe(layers="1{sf}:2{sf}", steps=3), shards, settings=settings)
     objective = MaskedLm(fresh(wanted.model, 0))
     run = torch.compile(objective, backend="aot_eager", fullgraph=True, dynamic=False)
     feed = Feed(wanted, shards, engine(device="cpu"))

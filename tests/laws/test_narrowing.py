@@ -171,6 +171,19 @@ def test_the_loss_is_the_mean_over_the_chosen_places(layer: LayerConfig, variant
 
 
 @VARIANTS
+def test_first_tokens_that_are_kept_change_no_gradient(variant: str, batch: Batch):
+    """They answer for nothing, and no row reads them: as many as there are documents, or one."""
+    model = narrowing(FAMILIES["sf"], variant, MaskedLmConfig())
+    found = []
+    for firsts in ([[0]] * 3, [[0, 4, 9], [0, 6, 0], [0, 0, 0]]):
+        model.zero_grad()
+        loss = MaskedLm(model)({**predicted(batch), "firsts": torch.tensor(firsts)}).total
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert_close(*found, **CLOSE)
+
+
+@VARIANTS
 def test_nothing_chosen_is_no_loss_and_no_gradient(variant: str, batch: Batch):
     model = narrowing(FAMILIES["sf"], variant, MaskedLmConfig())
     loss = MaskedLm(model)(predicted(batch, weights=torch.zeros(3, 2)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import grid
 from slimbert.model.cost import cost
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, skeleton
@@ -32,7 +33,21 @@ HEADS = [None, MaskedLmConfig(), ReplacedTokenConfig(), SequenceConfig(labels=("
 @pytest.mark.parametrize("encoder", [toy_encoder(), NARROW, DENSE, MIXED], ids=["toy", "narrow", "dense", "mixed"])
 @pytest.mark.parametrize("keep", [None, K])
 def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
-    config = ModelConfig(encoder=encoder, head=head)
+    adds_up(ModelConfig(encoder=encoder, head=head), keep)
+
+
+@pytest.mark.parametrize("objective", grid.OBJECTIVES)
+@pytest.mark.parametrize("shape", grid.SHAPES, ids="-".join)
+def test_parts_add_up_whatever_is_combined(shape: tuple[str, str, str], objective: str):
+    """Families, narrowings and positions as they are pretrained: the chosen rows; or all, beside a generator's few."""
+    made = grid.objective_of(grid.encoder(*shape), objective)
+    adds_up(made.model.config, K if objective == "mlm" else None)
+    for generator in made.beside().values():
+        adds_up(generator.config, K)
+
+
+def adds_up(config: ModelConfig, keep: int | None) -> None:
+    """What `cost` says of the parts is what torch counts of the whole."""
     parts = cost(config, batch=B, length=S, keep=keep)
     model = skeleton(config)
     use_core(model, "explicit")

@@ -97,6 +97,15 @@ class Shards:
             marks[here[row], starts[low[row] + nth] - origin[row]] = 1
         return marks.cumsum(axis=1, dtype=np.int32)
 
+    def documents(self) -> npt.NDArray[np.int32]:
+        """[rows]: of how many documents each row has tokens."""
+        counts = []
+        for tokens, starts in zip(self._tokens, self._starts):
+            row, place = np.divmod(starts, self.seq_len)
+            inside = row[place > 1]  # one that begins right behind [CLS] is number 0
+            counts.append(1 + np.bincount(inside, minlength=len(tokens)).astype(np.int32))
+        return np.concatenate(counts)
+
     def _locate(
         self, index: npt.ArrayLike
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp], npt.NDArray[np.int64]]:

@@ -188,7 +188,7 @@ def finetune(
         )
         start = time.perf_counter()
         for index in (index for epoch in batches for index in epoch):
-            step(_collate(train, index, pad_id=pad_id, device=device))
+            step(collated(train, index, pad_id=pad_id, device=device))
         _synchronize(device)
         trained = time.perf_counter()
     model.eval()
@@ -196,7 +196,7 @@ def finetune(
     with torch.no_grad(), autocast(model, precision):
         for at in range(0, len(order), batch_size):
             index = order[at : at + batch_size]
-            logits = model(**_collate(test, index, pad_id=pad_id, device=device)).logits  # [B, C]
+            logits = model(**collated(test, index, pad_id=pad_id, device=device)).logits  # [B, C]
             predictions[index] = logits.argmax(-1).cpu().numpy()
     return PlainRun(
         predictions=predictions,
@@ -212,7 +212,7 @@ def autocast(model: nn.Module, precision: Precision) -> AbstractContextManager[A
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def _collate(examples: Examples, index: np.ndarray, *, pad_id: int, device: str) -> dict[str, Tensor]:
+def collated(examples: Examples, index: np.ndarray, *, pad_id: int, device: str) -> dict[str, Tensor]:
     """Rows [B, S] padded to the longest of the batch, as DataCollatorWithPadding does."""
     rows = [torch.from_numpy(examples.ids[i].astype(np.int64)) for i in index]
     batch = {

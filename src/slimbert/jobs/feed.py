@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..data.documents import first_places, opened
 from ..data.masking import Masking
 from ..data.sampler import Sampler
 from ..data.shards import Shards
@@ -20,13 +21,17 @@ class Feed:
     Every process draws the masks of the whole update and keeps its rows, so that the number of processes changes
     nothing. A compiled run leaves out the last row of the data if it is padded (and not the only one): the mask that it
     needs would be a second graph, compiled in the middle of the run. `notes` says so.
+
+    With data.segments every document of a row begins with [CLS], and a batch says where (`firsts` [B, C]). C is the
+    number of documents of the fullest row of the data, so that every batch has one shape; it is at most the number of
+    predicted places.
     """
 
     def __init__(self, recipe: Recipe, shards: Shards, accelerator: Accelerator) -> None:
         tokenizer = shards.tokenizer()
         rate, whole_word = recipe.masking.rate, recipe.masking.whole_word
         self.masking = Masking(rate, tokenizer, whole_word=whole_word, shown=recipe.objective.shown)
-        self.pad = tokenizer.special.pad
+        self.pad, self.cls = tokenizer.special.pad, tokenizer.special.cls
         self.shards, self.recipe, self.accelerator = shards, recipe, accelerator
         self.parts = recipe.train.accumulate * accelerator.num_processes  # of an update
         if recipe.train.batch_size % self.parts:
@@ -34,9 +39,16 @@ class Feed:
             raise InputError("recipe.train.batch_size", problem, "choose a multiple of processes x train.accumulate")
         self.rows = len(shards)
         self.notes: tuple[str, ...] = ()
+        self.firsts = 1
+        if recipe.data.segments:
+            documents = shards.documents()
+            self.firsts = min(int(documents.max()), self.masking.positions_per_row(shards.seq_len))
+            share = float((documents - 1).mean()) / shards.seq_len
+            self.notes = (f"every document begins with [CLS]: {share:.2%} of the tokens make room for it",)
         if recipe.train.compile and self.rows > 1 and (shards.rows([self.rows - 1]) == self.pad).any():
             self.rows -= 1
-            self.notes = ("the last row of the data is padded: left out, so that every batch has one shape",)
+            left_out = "the last row of the data is padded: left out, so that every batch has one shape"
+            self.notes = (*self.notes, left_out)
 
     def training(self, start: int) -> Iterator[Batch]:
         """Micro-batches from update `start` on, without end."""
@@ -63,14 +75,16 @@ class Feed:
     def batch(self, shards: Shards, index: Any, *, seed: int) -> dict[str, torch.Tensor]:
         """The rows at `index`, masked by `seed`, which also draws what the objective draws."""
         rows, generator = torch.from_numpy(shards.rows(index)), torch.Generator().manual_seed(seed)
-        batch = self.masking(rows, generator=generator)
+        packed: dict[str, torch.Tensor] = {}
+        if self.recipe.data.segments:
+            rows, segments = opened(rows, torch.from_numpy(shards.segments(index)).long(), cls=self.cls)
+            packed = {"segments": segments, "firsts": first_places(segments, self.firsts)}
+        batch = self.masking(rows, generator=generator) | packed
         if self.recipe.objective.draws:
             batch["draws"] = torch.rand(batch["labels"].shape, generator=generator)
         real = rows != self.pad
         if not bool(real.all()):
             batch["mask"] = real
-        if self.recipe.data.segments:
-            batch["segments"] = torch.from_numpy(shards.segments(index)).long()
         return batch
 
     def _placed(self, batch: dict[str, torch.Tensor]) -> Batch:

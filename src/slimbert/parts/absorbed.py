@@ -15,9 +15,9 @@ from torch import Tensor
 
 from .dropout import dropout as drop
 
-# Time of an absorbed multiply-add in direct ones. There is no record yet, only a trial on a busy core (AVX2, float32),
-# where both forms took as long at 1.1 to 1.7. benchmarks/absorbed.py measures it.
-PRICE = 1.5
+# Time of an absorbed multiply-add in direct ones: the one with which the rule loses least over all measured sizes
+# (benchmarks/records/absorbed: AVX2, float32; 0.7% in the mean).
+PRICE = 1.1
 
 
 def pays(*, rows: int, length: int, dim: int, heads: int, width: int, price: float | None = None) -> bool:

@@ -92,16 +92,17 @@ class MaskedLm(Objective):
     """Predict the tokens at `positions` [B, P]: cross-entropy with `labels` [B, P], weighted by `weights` [B, P].
 
     Devlin et al. 2018, arXiv:1810.04805, section 3.1. Logits exist at the chosen rows only. `total` in the batch is
-    what the sum is divided by (the weights of the whole update); without it, the batch's own weights.
+    what the sum is divided by (the weights of the whole update); without it, the batch's own weights. Where the encoder
+    narrows, the rows at `firsts` [B, C] are kept as well, the first token of every document of a packed row; without
+    it, the first token of the row. They answer for nothing.
     """
 
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         positions = batch["positions"]
-        narrows = self.model.encoder.narrows
-        first = torch.zeros_like(positions[:, :1])  # the sentence token, so that fine-tuning meets no stranger
-        wanted = torch.cat((first, positions), dim=1) if narrows else positions
-        encoded = encode(None, {**batch, "select": wanted})
-        rows = encoded.state._replace(x=encoded.state.x[:, 1:]) if narrows else encoded.state
+        firsts = batch["firsts"] if "firsts" in batch else torch.zeros_like(positions[:, :1])
+        firsts = firsts if self.model.encoder.narrows else firsts[:, :0]  # so that fine-tuning meets no stranger
+        encoded = encode(None, {**batch, "select": torch.cat((firsts, positions), dim=1)})
+        rows = encoded.state._replace(x=encoded.state.x[:, firsts.shape[1] :])
         mean = of_chosen(self.model.answer(encoded._replace(state=rows)), batch)
         return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
 

@@ -1,8 +1,9 @@
 """Models in the layouts of transformers, read as ours and written back: BERT, RoBERTa, DistilBERT, ELECTRA, ConvBERT;
 and in those that build on transformers: GroupBERT's, and the two that NarrowBERT was published in.
 
-Rules are data (one file per layout), read in both directions. A head for texts, tokens, answers or masked words comes
-along, or else BERT's pooler (which waits for classes); what has no place in our model is dropped, and the notes say so.
+Rules are data (one file per layout), read in both directions. A head for texts, tokens, answers, masked or replaced
+words comes along, or else BERT's pooler (which waits for classes); what has no place in our model is dropped, and the
+notes say so.
 """
 
 import json
@@ -43,6 +44,7 @@ SUFFIX = {
     None: "Model",
     "pooler": "Model",
     "masked_lm": "ForMaskedLM",
+    "replaced_token": "ForPreTraining",
     "sequence": "ForSequenceClassification",
     "token": "ForTokenClassification",
     "span": "ForQuestionAnswering",

@@ -2,6 +2,7 @@
 
 How many heads and how wide follows transformers' rule, which agrees with the published code at a head_ratio of 2 with
 an even number of heads; another network of the published code cannot be said. What is written says the ratio 2.
+transformers has no class for its discriminator with the head that detects, so such a head is not written.
 """
 
 from .bert import PUBLISHED
@@ -31,7 +32,7 @@ CONVBERT = Layout(
     prefix="convbert.",
     body=ELECTRA.body,
     names=NAMES,
-    heads=ELECTRA.heads,
+    heads={kind: names for kind, names in ELECTRA.heads.items() if kind != "replaced_token"},
     fields={**ELECTRA.fields, "ratio": "head_ratio", "kernel": "conv_kernel_size", "groups": "num_groups"},
     published=PUBLISHED  # conv-bert-base
     | {"embedding_size": 768, "head_ratio": 2, "conv_kernel_size": 9, "num_groups": 1, "pad_token_id": 1},

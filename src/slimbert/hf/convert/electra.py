@@ -1,6 +1,6 @@
 """ELECTRA: Clark et al. 2020, arXiv:2003.10555. BERT's encoder behind a token table of its own width.
 
-The generator is a masked language model; of the discriminator the encoder is read, its detecting head is dropped.
+The generator is a masked language model; the discriminator detects replaced tokens (ElectraForPreTraining).
 """
 
 from .bert import ENCODER, FIELDS, PUBLISHED
@@ -32,6 +32,12 @@ ELECTRA = Layout(
             "head.norm.bias": "generator_predictions.LayerNorm.bias",
             "head.bias": "generator_lm_head.bias",
             "head.decoder.weight": "generator_lm_head.weight",
+        },
+        "replaced_token": {
+            "head.dense.weight": "discriminator_predictions.dense.weight",
+            "head.dense.bias": "discriminator_predictions.dense.bias",
+            "head.out.weight": "discriminator_predictions.dense_prediction.weight",
+            "head.out.bias": "discriminator_predictions.dense_prediction.bias",
         },
     },
     fields=FIELDS | {"width": "embedding_size"},

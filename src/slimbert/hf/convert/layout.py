@@ -15,7 +15,14 @@ from torch import Tensor
 from ...config import HeadConfig
 from ...errors import InputError
 from ...model import EncoderConfig
-from ...model.heads import MaskedLmConfig, PoolerConfig, SequenceConfig, SpanConfig, TokenConfig
+from ...model.heads import (
+    MaskedLmConfig,
+    PoolerConfig,
+    ReplacedTokenConfig,
+    SequenceConfig,
+    SpanConfig,
+    TokenConfig,
+)
 from ...parts.activation import Activation
 from ...parts.norm import LayerNormConfig
 from .shape import Shape, encoder_of, shape_of
@@ -160,6 +167,8 @@ class Layout:
         """The config of a head of that kind in this layout."""
         if kind == "masked_lm":
             return MaskedLmConfig(act=self.masked_lm_act or shape.act, norm=LayerNormConfig(eps=shape.eps), tied=tied)
+        if kind == "replaced_token":
+            return ReplacedTokenConfig(act=shape.act)
         if kind in (None, "pooler"):
             return PoolerConfig() if kind else None
         given = config.get(self.classifier_dropout, self.published.get(self.classifier_dropout))

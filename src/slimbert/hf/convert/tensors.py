@@ -30,7 +30,7 @@ def plain_names(layout: Layout, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 def kind_of(layout: Layout, tensors: Mapping[str, Tensor], architecture: str, prefer: str) -> str | None:
     """The kind of head that these (plainly named) tensors hold whole; None: none that we have."""
-    for kind in ("sequence", "token", "span", prefer, "masked_lm", "pooler"):
+    for kind in ("sequence", "token", "span", "replaced_token", prefer, "masked_lm", "pooler"):
         names = {n for n in _names(layout, kind) if n != _decoder(layout)}
         if not names or not names <= tensors.keys():
             continue
