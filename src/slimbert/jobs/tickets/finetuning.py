@@ -7,6 +7,7 @@ from ...errors import RunError
 from ...methods.earlybird import TicketRecipe
 from ...model import extract
 from ...train.signals import Stop
+from ..settings import every
 from .draw import beginning, drawn_in, go_on
 from .stage import Clock, Dense
 
@@ -39,6 +40,7 @@ def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:
     searched, rule, whole = dense(run), recipe.train, run.whole
     ticket = drawn_in(searched, recipe, stop)
     run.begin, run.updates = beginning(recipe, ticket), round(rule.share * run.updates)
+    run.every = every(run.settings, updates=run.updates, validation=len(run.rows.features["validation"]))
     run.optim = replace(run.optim, lr=rule.lr * run.optim.lr)
     run.weights = f"{run.weights} cut to {ticket.digest}"
     run.take(extract(whole, ticket.subnet))
