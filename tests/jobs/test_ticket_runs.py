@@ -34,7 +34,7 @@ from slimbert.jobs.tickets.file import architecture, read_ticket
 from slimbert.jobs.tickets.find import find
 from slimbert.jobs.tickets.recipe import ticket_recipe
 from slimbert.methods.gated import Gated
-from slimbert.methods.units import counts
+from slimbert.methods.units import counts, masks
 from slimbert.model import load_model
 from slimbert.model.encoder import EncoderConfig
 from slimbert.subnet import Plan
@@ -485,10 +485,9 @@ def test_ticket_of_two_processes_is_that_of_one(data: Path, tmp_path: Path):
     one, two = (rows(tmp_path / name / "search") for name in ("one", "two"))
     assert [row["penalty"] for row in two] == pytest.approx([row["penalty"] for row in one], rel=1e-5)
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
-    sizes = [counts(dense(data), read_ticket(tmp_path / name).subnet) for name in ("one", "two")]
-    assert {key: kept for key, kept in sizes[0].items() if "head" in key} == {
-        key: kept for key, kept in sizes[1].items() if "head" in key
-    }
+    drawn = [masks(dense(data), read_ticket(tmp_path / name).subnet) for name in ("one", "two")]
+    assert torch.equal(drawn[0]["heads"], drawn[1]["heads"])
+    assert (drawn[0]["neurons"] != drawn[1]["neurons"]).float().mean() < 0.05  # of equal scores, rounding decides
 
 
 def dense(data: Path) -> EncoderConfig:
