@@ -4,6 +4,7 @@ A convolution of width 5 carries a word two places in a layer. The word that dec
 five places: the first token has it after one layer, or after three.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -80,7 +81,7 @@ def found() -> dict[float, tuple[Adapted, float]]:
 
 def test_halting_is_earlier_the_dearer_it_is_to_go_on(found: dict[float, tuple[Adapted, float]]):
     means = [float(found[tau][0].depth.float().mean()) for tau in TAUS]
-    assert all(after <= 1.05 * before for before, after in zip(means, means[1:], strict=False)), means
+    assert all(after <= 1.05 * before for before, after in itertools.pairwise(means)), means
     assert means[-1] < means[0] - 0.2, means
 
 
