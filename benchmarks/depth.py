@@ -14,7 +14,7 @@ multiply-adds promise, on the DACT runs of QNLI and IMDB. combined: narrow, with
 
 Runs stand in the work folder. Every arm is kept when it is done; a run that gets SIGTERM (`timeout 20m python ...`)
 writes a checkpoint, and the next start goes on there. --only: arms whose key, such as `qnli DACT 0`, has a WORD in it.
-Nothing else may run on the machine. `--rows 200 --epochs 1 --seeds 1 --name trial` tries it all, on 200 texts of the tests.
+Nothing else may run on the machine. `--rows 64 --seeds 1 --name trial` tries it all: no split then has more.
 
 About 150 minutes at 1,200 tokens/s for a seed of qnli, 35 for each of the other two tau; 95 for others, 15 for clock;
 25 for a seed of combined, and 30 for its two arms that run once.
@@ -35,7 +35,7 @@ from slimbert.data.tasks import Task, load_task
 from slimbert.errors import Interrupted
 from slimbert.jobs.depth.curve import HALTING
 from slimbert.jobs.source import open_encoder
-from slimbert.model import Model, extract, save_model
+from slimbert.model import extract, save_model
 from slimbert.model.narrowing import Place, narrow
 from slimbert.subnet import Subnet
 
@@ -48,6 +48,7 @@ ENTROPIES = ("full", *(f"entropy={value}" for value in (0.02, 0.05, 0.1, 0.2, 0.
 PATIENCES = ("full", *(f"patience={count}" for count in range(1, 6)))
 PLAIN = ("hidden=tanh",)  # a layer before the classes, as units have
 TAU = 5e-3
+ENOUGH, TRIED = 2000, ("ticket.detector.fixed=0.5", "ticket.detector.least=1")  # of fewer rows no ticket is detected
 
 
 class Arm(NamedTuple):
@@ -109,7 +110,8 @@ class Bench(NamedTuple):
         if (arm.once and seed) or not any(word in key for word in self.only):
             return
         settings = [f"epochs={self.epochs}", f"lr={LR}", f"warmup={WARMUP}", f"batch_size={BATCH}", *ALL_UPDATES]
-        settings += [f"max_len={length}", "windows=cut", "precision=float32", *arm.settings]
+        settings += [f"max_len={length}", "windows=cut", *arm.settings]
+        settings += TRIED if arm.ticket and self.rows < ENOUGH else ()
 
         def run() -> dict[str, Any]:
             assert task.test is not None
@@ -117,7 +119,8 @@ class Bench(NamedTuple):
             begin = self.first(arm) if arm.after is None else self.run_of(f"{kind} {arm.after} {seed}")
             early = earlybird("earlybird") if arm.ticket else None
             made = ours(begin, task, seed=seed, settings=settings, out=out, ticket=early)
-            found = {name: made[name] for name in ("updates", "update_seconds")} | run_points(out, task.test, arm.words)
+            found = {field: made[field] for field in ("updates", "update_seconds")}
+            found |= run_points(out, task.test, arm.words)
             if arm.validated:
                 points = run_points(out, task.validation, arm.words)["points"]
                 found["validation"] = [{"depth": point["depth"], "score": point["score"]} for point in points]
@@ -127,35 +130,29 @@ class Bench(NamedTuple):
 
     def first(self, arm: Arm) -> Path:
         """The encoder that an arm begins from, made once."""
-        change: list[Callable[[Model], Model]] = []
-        if arm.layers is not None:
-            change.append(lambda model: extract(model, Subnet.of({}, layers=range(arm.layers or 0))))
-        if arm.narrow:
-            change.append(lambda model: narrow(model, Place(NARROW_AT)))
-        if not change:
+        if arm.layers is None and not arm.narrow:
             return self.encoder
         folder = self.work / (f"encoder narrow {NARROW_AT}" if arm.narrow else f"encoder {arm.layers}")
         if not (folder / "config.json").exists():
             model, tokenizer, _ = open_encoder(self.encoder, prefer="pooler")
-            for one in change:
-                model = one(model)
+            kept = Subnet.of({}, layers=range(arm.layers or 0))
+            made = narrow(model, Place(NARROW_AT)) if arm.narrow else extract(model, kept)
             tokenizer.save(folder)
-            save_model(model, folder)
+            save_model(made, folder)
         return folder
 
     def run_of(self, key: str) -> Path:
         """The folder of a run that is done."""
         folder = self.work / key
-        return (
-            folder
-            if (folder / "model.safetensors").exists()
-            else stop(f"{folder}: no finished run, make `{key}` first")
-        )
+        if not (folder / "model.safetensors").exists():
+            stop(f"{folder}: no finished run, make `{key}` first")
+        return folder
 
     def task(self, kind: str) -> Task:
-        rows, tested, _ = OTHERS.get(kind, (self.rows, TESTED, LENGTH))
-        whole = load_task(corpus(kind), kind=kind)
-        return smaller(whole, train=min(rows, self.rows), validation=VALIDATION, test=min(tested, self.rows))
+        train, test, _ = OTHERS.get(kind, (self.rows, TESTED, LENGTH))
+        sizes = {"train": train, "validation": VALIDATION, "test": test}
+        most = {split: min(size, self.rows) for split, size in sizes.items()}
+        return smaller(load_task(corpus(kind), kind=kind), **most)
 
 
 def qnli(bench: Bench) -> None:

@@ -167,7 +167,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
             "narrow": made.COMBINED["narrow"],
             "narrow + ticket + DACT": made.COMBINED["narrow + ticket + DACT"]._replace(words=few),
         },
-        "OTHERS": {"sst2": (60, 20, 32), "conll2003": (60, 20, 32), "imdb": (60, 20, 32)},
+        "OTHERS": {"conll2003": (60, 20, 32), "imdb": (60, 20, 32)},
         "NARROW_AT": 1,
         "VALIDATION": 6,
         "LENGTH": 32,
