@@ -188,15 +188,21 @@ def test_ticket_that_continues_begins_with_the_weights_and_moments_of_the_search
 
 def test_ticket_share_and_rate_of_its_training(encoder: Path, reviews: Path, tmp_path: Path):
     run = begun(encoder, reviews, tmp_path / "run")
-    before = run.optim.lr
+    before, often = run.optim.lr, run.every
     early, _ = ticket_recipe(ticket(train={"share": 0.5, "lr": 2.0}), (), tmp_path / "new")
     assert early is not None
     of_finetuning.with_ticket(run, early, Stop())
     assert (run.updates, run.optim.lr) == (7, 2 * before)
+    assert run.every < often  # as many validations as before
+    assert run.begin.seconds > read_ticket(tmp_path / "run").seconds  # the smaller model has taken time
     late, _ = ticket_recipe(ticket("continue", train={"share": 0.4}), (), tmp_path / "new")
     assert late is not None
-    with pytest.raises(RunError, match="no update is left to train the ticket with"):
+    with pytest.raises(InputError, match="the search may take 6 updates, the run has 6"):
         of_finetuning.with_ticket(begun(encoder, reviews, tmp_path / "late"), late, Stop())
+    none, _ = ticket_recipe(ticket(train={"share": 0.01}), (), tmp_path / "new")
+    assert none is not None
+    with pytest.raises(RunError, match="no update is left to train the ticket with"):
+        of_finetuning.with_ticket(begun(encoder, reviews, tmp_path / "none"), none, Stop())
 
 
 def test_ticket_of_a_seed_is_one_ticket(encoder: Path, reviews: Path, tmp_path: Path):
