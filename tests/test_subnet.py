@@ -111,7 +111,7 @@ def test_subnets_are_values():
 
 def test_gates_scale_weights_on_another_device():
     """Coefficients of a search are kept on the CPU, wherever the model is."""
-    encoder = encoder_of().build()
+    encoder = toy_encoder().build()
     plan = Plan(encoder)
     params = {name: value.detach().to("meta") for name, value in encoder.named_parameters()}
     gates = {key: torch.ones(axis.units) for key, axis in plan.axes.items()}
