@@ -108,3 +108,12 @@ def test_subnets_are_values():
     one = Subnet.of({"b": torch.tensor([1, 0]), "a": range(2)}, layers=[0, 2])
     assert one == Subnet((("a", (0, 1)), ("b", (1, 0))), (0, 2))
     assert hash(one) == hash(Subnet.of({"a": [0, 1], "b": (1, 0)}, layers=(0, 2)))
+
+
+def test_gates_scale_weights_on_another_device():
+    """Coefficients of a search are kept on the CPU, wherever the model is."""
+    encoder = toy_encoder().build()
+    plan = Plan(encoder)
+    params = {name: value.detach().to("meta") for name, value in encoder.named_parameters()}
+    gates = {key: torch.ones(axis.units) for key, axis in plan.axes.items()}
+    assert all(value.is_meta for value in plan.gate(params, gates).values())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark_rows import corpora, encoder
-from slimbert.data.tasks import load_task
+from jobs.small import corpus as toy_corpus
 from slimbert.model import presets
 from slimbert.train.run import RunFolder
 from test_benchmarks import BENCHMARKS, MACHINE
@@ -33,8 +33,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         "ARMS": {name: made.ARMS[name] for name in ("dense", "ticket", "ticket, continue", "random")},
         "earlybird": lambda stem: tmp_path / "early.yaml",
         "best_dtype": lambda device: "float32",
-        "corpus": lambda name: corpora(tmp_path / "corpora") / "sst2",
-        "load_task": lambda path, kind: load_task(path, kind="sst2"),
+        "corpus": lambda name: corpora(tmp_path / "corpora") / name,
     }
     for name, value in changed.items():
         monkeypatch.setattr(made, name, value)
@@ -53,10 +52,38 @@ def test_ticket_benchmark_runs_and_resumes(script: ModuleType, tmp_path: Path, c
     for arm in ("ticket", "ticket, continue"):
         assert found[f"qnli {arm} 0"]["why"] == "fixed"
         assert found["qnli summary"][arm]["allowed by r"] < 1
+        assert found["qnli summary"][arm]["at least 90% of that"] in (True, False)
+    told = found["qnli summary"]["ticket"]
+    scores = {arm: found[f"qnli {arm} 0"]["score"] for arm in ("ticket", "dense", "random")}
+    for peer in ("dense", "random"):
+        assert told[f"over {peer}"] == pytest.approx(scores["ticket"] - scores[peer])
+        assert told[f"deviation of that over {peer}"] is None
+    assert found["qnli ticket 0"]["update_seconds"] > found["qnli ticket 0"]["search_seconds"]
     assert found["qnli random 0"]["search_updates"] == 0
     capsys.readouterr()
     script.main(words)
     assert "qnli dense" not in capsys.readouterr().out
+
+
+def test_ticket_benchmark_runs_its_other_parts(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Answers, tags, and pretraining for a time with what is fine-tuned behind it."""
+    (tmp_path / "text").mkdir()
+    shards = toy_corpus(tmp_path / "text")
+    monkeypatch.setattr(script, "ARMS", {name: script.ARMS[name] for name in ("dense", "ticket", "random")})
+    monkeypatch.setattr(script, "wiki", lambda work, articles: shards)
+    monkeypatch.setattr(script, "EPOCHS", 2)
+    monkeypatch.setattr(script, "ENCODER", {"pattern": "1{sf}", "dim": 32, "head_dim": 16, "max_len": 128})
+    early = "ticket: {detector: {fixed: 0.3, least: 1}, draw: {neurons: {multiple: 8}}}"
+    (tmp_path / "early.yaml").write_text(early)
+    words = ["others", "pretraining", "--work", str(tmp_path / "work"), "--rows", "64", "--seeds", "1", "--name", "zz"]
+    script.main([*words, "--minutes", "0.02", "--encoder", str(encoder(tmp_path / "encoder"))])
+    found = json.loads((tmp_path / "records" / "zz" / "result.json").read_text())
+    others = {f"{kind} {arm} 0" for kind in ("squad", "conll2003") for arm in ("dense", "ticket")}
+    arms = {f"pretraining {arm}" for arm in ("dense", "ticket", "random")}
+    assert set(found) == {*others, *arms, *(f"{arm}, {kind}" for arm in arms for kind in ("sst2", "qnli"))}
+    assert all(len(found[arm]["curve"][0]) == 2 for arm in arms)
 
 
 def test_ticket_benchmark_knows_its_parts(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):

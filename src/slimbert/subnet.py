@@ -163,7 +163,7 @@ class Plan:
                 gate.repeat_interleave(part.rows) if part.axis == axis else gate.new_ones(part.size)
                 for part in self._stretches(owner, dims[d] or "", flat.shape[line])
             ]
-            scale = torch.cat(scales).to(value.dtype)
+            scale = torch.cat(scales).to(value)  # its device, too: coefficients may have been moved
             out[name] = back(flat * scale.view(-1, *[1] * (flat.dim() - 1 - line)))
         return out
 

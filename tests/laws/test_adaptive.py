@@ -15,6 +15,7 @@ from slimbert.model.adaptive import Adapted, Confident, Entropy, Patience, Polic
 from slimbert.model.cost import cost, cost_per_point
 from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.model.halting import Range, bounds
+from slimbert.model.heads import SequenceConfig
 from slimbert.model.model import Model, fresh
 from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
@@ -286,8 +287,14 @@ def test_saved_and_loaded_answers_are_the_same_bits(tmp_path: Any):
 
 def test_dropout_would_break_the_guarantee():
     model, texts = made("post-norm"), Texts()
-    with pytest.raises(AssertionError, match="eval"):
+    with pytest.raises(InputError, match=r"training mode.*model.eval\(\)"):
         run(model.train(), texts)
+
+
+def test_adaptive_runs_need_a_trace():
+    plain = model_of(ENCODERS["post-norm"], SequenceConfig(labels=LABELS))
+    with pytest.raises(InputError, match=r"model\.head: a head of kind sequence has no trace; give it"):
+        run(plain, Texts())
 
 
 def test_units_must_match_the_trace_points():

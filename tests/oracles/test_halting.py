@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from slimbert.model import halting
-from slimbert.model.halting import Range, accumulate, bounds, class_is_safe, mixture, ponder, values, weights
+from slimbert.model.halting import Range, accumulate, bounds, class_is_safe, mixture, ponder, values
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -33,6 +33,14 @@ def run(y: Tensor, h: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         answers.append(answer)
         left.append(p)
     return answers, left
+
+
+def weights(h: Tensor) -> Tensor:
+    """[B, N] how much each unit's answer counts in the last one, given h [B, N]; they sum to 1."""
+    p = h.cumprod(dim=1)
+    before = torch.cat((torch.ones_like(p[:, :1]), p[:, :-1]), dim=1)
+    rest = torch.cat((1 - p[:, :-1], torch.ones_like(p[:, :1])), dim=1)  # what unit n + 1 leaves of those before
+    return before * rest.flip(1).cumprod(dim=1).flip(1)
 
 
 @pytest.mark.parametrize(("classes", "units"), list(itertools.product((2, 3, 10), (1, 2, 6, 12))))

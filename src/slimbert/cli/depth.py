@@ -55,7 +55,7 @@ def calibrated(made: "Calibrated") -> "Group":
         "rows": count(made.rows),
         "kappa": f"{made.kappa:g}",
         "answers that differ": f"{count(made.differing)} ({share(made.differing / made.rows)})",
-        "at most, with confidence": f"{share(made.upper)}, {made.confidence:g}",
+        "at most, with confidence": f"{share(made.asked)} (as asked), {made.confidence:g}",
         "units on average": f"{made.mean_depth:.2f}",
         "multiply-adds": f"{share(made.macs_share)} of full depth",
     }

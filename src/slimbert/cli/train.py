@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from . import options as o
 from . import output, tables
 
@@ -194,6 +195,9 @@ def evaluate(
     with output.results(json) as show:
         job = partial(job, run, data, split=split, text_columns=text_column, label_column=label_column, device=device)
         if depth_curve:
+            if (depth, max_depth, budget_macs) != (None, None, None):
+                remedy = "leave out --depth, --max-depth and --budget-macs"
+                raise InputError("--depth-curve", "it tries depths of its own", remedy)
             from ..jobs.depth.curve import curve_of
             from .depth import curve
 

@@ -17,6 +17,7 @@ from ..config import dump, load, override
 from ..data.tasks import Task, load_task
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError, RunError
+from ..methods.earlybird import TicketRecipe
 from ..model import Model
 from ..model.folder import digest
 from ..model.transform import with_tokens
@@ -31,7 +32,7 @@ from ..train.signals import Stop, stop_on_signal
 from ..train.supervised import Supervised
 from .baselines import missing
 from .beside import Known
-from .depth import adaptive_head, taught, without_windows
+from .depth import adaptive_head, check_frozen, taught, without_windows
 from .few_shot import few
 from .finetuned import Finetuned
 from .finish import finish
@@ -44,6 +45,9 @@ from .tasks import Kind, about_length, kind_for, kind_of
 from .tasks.kind import Outputs
 from .tickets.finetuning import with_ticket
 from .tickets.recipe import ticket_recipe
+
+WARMUP_OF_TICKETS = 0.05  # of the run: with three epochs, over before the search is (ours, see docs/log.md)
+NEW_UNIT = "the last exit is new and learns like the others: the classifier there has no layer that a unit has"
 
 
 def finetune(
@@ -76,9 +80,7 @@ def finetune(
     that is not finite, Interrupted after a signal with a checkpoint written.
     """
     early, settings = ticket_recipe(ticket, settings, out)
-    chosen = load(Settings, override({} if seed is None else {"seed": seed}, list(settings), "--set"), "--set")
-    chosen.check()
-    chosen = chosen if chosen.halting is None else without_windows(chosen)
+    chosen = settings_of(settings, seed=seed, early=early)
     split = chosen.seed if split_seed is None else split_seed
     task = (
         data
@@ -92,7 +94,7 @@ def finetune(
     device_of(device)  # a wrong name leaves nothing behind
     with RunFolder(out) as folder, stop_on_signal() as stop:
         run = Run(model, tokenizer, task, chosen, folder, device=device, quiet=quiet)
-        run.notes = (*converted, *task.notes, *(missing(task) if with_baselines else ()))
+        run.notes += (*converted, *task.notes, *(missing(task) if with_baselines else ()))
         run.few_shot, run.known = few_shot is not None, known_baselines
         if early is not None:
             with_ticket(run, early, stop)
@@ -100,6 +102,15 @@ def finetune(
             return run.go(stop, encoder=str(encoder), resume=resume, explain=explain, with_baselines=with_baselines)
         except RunError as error:
             raise RunError(f"{error}; begin again with a lower rate (--set lr=...), in a new --out") from error
+
+
+def settings_of(changes: Sequence[str], *, seed: int | None, early: TicketRecipe | None) -> Settings:
+    """The checked settings of a run; one whose ticket is detected warms up for less time, unless told otherwise."""
+    given: dict[str, Any] = {} if seed is None else {"seed": seed}
+    given |= {"warmup": WARMUP_OF_TICKETS} if early is not None and early.detects else {}
+    chosen = load(Settings, override(given, list(changes), "--set"), "--set")
+    chosen.check()
+    return chosen if chosen.halting is None else without_windows(chosen)
 
 
 class Run:
@@ -122,9 +133,13 @@ class Run:
         max_len = min(settings.max_len, model.config.encoder.embedding.max_len)
         self.kind, self.cut_share = kind_for(task, tokenizer, settings, max_len=max_len)
         head = self.kind.head(task.train, settings, old=model.config.head, narrows=model.encoder.narrows)
+        self.taught = True
         if settings.halting is not None:
-            head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting.method)
-        self.taught = taught(model.config, head)
+            head = adaptive_head(head, model.config.encoder.points(), task.train, settings.halting)
+            self.taught = taught(model.config, head)
+            if settings.halting.method == "entropy":
+                check_frozen(model.config, head)
+                self.notes += () if self.taught else (NEW_UNIT,)
         whole = with_head(model, head, dropout=settings.dropout, seed=settings.seed)
         self.accelerator = engine(device=device, precision=settings.precision)
         if self.accelerator.num_processes > 1:

@@ -70,6 +70,8 @@ class Settings:
             raise InputError("--set layer_decay", f"{self.layer_decay} is no factor", "give above 0 to 1, e.g. 0.8")
         if self.seed < 0:
             raise InputError("--set seed", f"{self.seed} is negative", "give 0 or more")
+        if self.halting is not None:
+            self.halting.check()
 
     def check_widths(self, dim: int) -> None:
         """Raises InputError where vectors of `dim` numbers have no such beginnings."""

@@ -43,7 +43,10 @@ class Standing:
 
     def validated(self, run: "Run", step: Step, *, value: float, loss: float) -> None:
         """Count a validation, and checkpoint."""
-        better = (value, -loss) > self.best
+        halting = run.settings.halting
+        if halting is not None and not halting.chooses(step.n / run.updates):
+            return self.save(run, step)
+        better = (value, -loss) > self.best or (halting is not None and halting.takes_last)
         self.best = (value, -loss) if better else self.best
         self.stale = 0 if better else self.stale + 1
         self.save(run, step, best=better)

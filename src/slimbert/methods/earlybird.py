@@ -49,3 +49,8 @@ class TicketRecipe:
     def searches(self) -> bool:
         """Whether something is trained before it is drawn: the controls need no search."""
         return self.draw.by == "coefficient"
+
+    @property
+    def detects(self) -> bool:
+        """Whether the masks decide when it is drawn."""
+        return self.searches and self.detector.fixed is None

@@ -10,7 +10,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..state import State
+from .encoder import EncoderConfig
 from .exits import Exits
 from .halting import Rule as Rule
 from .halting import accumulate, bounds, class_is_safe, labels_are_safe, logits_of, number_is_safe
@@ -80,13 +82,13 @@ class Safe:
             return labels_are_safe(seen.answer, p, seen.left, sides, h_max=h_max, margin=self.margin), None
         safe = class_is_safe(seen.answer, p, seen.left, rule=self.rule, h_max=h_max, margin=self.margin)
         if config.answer == "tags":
-            safe = (safe if seen.real is None else safe | ~seen.real).all(dim=1) & self._legal(seen)
+            safe = (safe if seen.real is None else safe | ~seen.real).all(dim=1) & self.stands(seen.answer, seen.real)
         return safe, None
 
-    def _legal(self, seen: Seen) -> Tensor:
-        """[B] whether the best tags of each text may stand in this order."""
-        tags = seen.answer.argmax(dim=-1)
-        real = torch.ones_like(tags, dtype=torch.bool) if seen.real is None else seen.real
+    def stands(self, answer: Tensor, real: Tensor | None) -> Tensor:
+        """[B] whether the best tags of each text [B, W, C] may stand in this order."""
+        tags = answer.argmax(dim=-1)
+        real = torch.ones_like(tags, dtype=torch.bool) if real is None else real
         fine = torch.ones(len(tags), dtype=torch.bool, device=tags.device)
         if self.legal is not None:
             pairs = self.legal.to(tags.device)[tags[:, :-1], tags[:, 1:]]
@@ -161,27 +163,32 @@ def adaptive(
     segments: Tensor | None = None,
     select: Tensor | None = None,
     real: Tensor | None = None,
-    max_depth: int | None = None,
+    max_depth: int | Tensor | None = None,
 ) -> Adapted:
-    """Answers of texts [B, S], each computed as deep as `policy` asks, `max_depth` units at most.
+    """Answers of texts [B, S], each computed as deep as `policy` asks, `max_depth` units at most ([B]: of each text).
 
-    Takes what the model takes; `real` [B, W]: which tags count. The model must be in eval mode: with dropout nothing
-    would be guaranteed.
+    Takes what the model takes; `real` [B, W]: which tags count. Raises InputError where the head has no trace, and in
+    training mode: with dropout nothing would be guaranteed.
     """
     head, encoder = model.head, model.encoder
-    assert isinstance(head, Exits), "a head without a trace cannot stop early"
-    assert not model.training, "call model.eval() first: dropout breaks the guarantee"
+    if not isinstance(head, Exits):
+        said = getattr(model.config.head, "kind", "none")
+        raise InputError("model.head", f"a head of kind {said} has no trace", "give it a head of kind dact or exits")
+    if model.training:
+        raise InputError("model", "it is in training mode, and dropout breaks the guarantee", "call model.eval() first")
     state = encoder.begin(ids, mask=mask, types=types, segments=segments, select=select)
     blocks = encoder.blocks(early=select is not None)
     rows = torch.arange(len(ids), device=ids.device)
-    deepest = min(max_depth or len(blocks), len(blocks))
+    most = torch.as_tensor(len(blocks) if max_depth is None else max_depth, device=ids.device)
+    most = most.clamp(1, len(blocks)).expand(len(ids))
+    trims = not _reads_padding(model.config.encoder)
     p = torch.ones(len(ids), device=ids.device)
     answer: Tensor | None = None
     memory: Tensor | None = None
     out: Tensor | None = None
     depth = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
     work: list[tuple[int, int, int]] = []
-    for n, block in enumerate(blocks[:deepest]):
+    for n, block in enumerate(blocks):
         work.append((n, len(rows), (state.x if state.memory is None else state.memory).shape[1]))
         state = block(state)
         said = head.said(n, encoder.read(state))
@@ -191,25 +198,25 @@ def adaptive(
             p = p * said.log_h.exp()
         left = len(blocks) - n - 1
         seen = Seen(value, answer, p, left, real, memory)
-        stop, memory = policy.stop(seen, head)
-        stop = torch.ones_like(stop) if n == deepest - 1 else stop
+        settled, memory = policy.stop(seen, head)
+        stop = settled | (most <= n + 1)
         if not bool(stop.any()):
             continue
         out = answer.new_empty(len(ids), *answer.shape[1:]) if out is None else out
-        out[rows[stop]] = _given(answer, p, left, head, policy)[stop]
+        out[rows[stop]] = _given(answer, settled, p, left, head, policy)[stop]
         depth[rows[stop]] = n + 1
         if bool(stop.all()):
             break
         stay = (~stop).nonzero().squeeze(1)
-        rows, p, answer, state = rows[stay], p[stay], answer[stay], packed(state, stay)
+        rows, p, answer, most, state = rows[stay], p[stay], answer[stay], most[stay], packed(state, stay, trim=trims)
         memory = None if memory is None else memory[stay]
         real = None if real is None else real[stay]
     assert out is not None
     return Adapted(logits_of(out, head.config.answer), depth, tuple(work))
 
 
-def packed(state: State, stay: Tensor) -> State:
-    """The texts at `stay` [b], cut to the longest of them."""
+def packed(state: State, stay: Tensor, *, trim: bool = True) -> State:
+    """The texts at `stay` [b], cut to the longest of them where `trim`."""
     batch = {
         name: value.index_select(0, stay)
         for name in ("x", "mask", "index", "select", "memory", "memory_mask", "segments")
@@ -218,7 +225,7 @@ def packed(state: State, stay: Tensor) -> State:
     state = state._replace(**batch, losses=(), maps=())
     narrowed = state.memory is not None
     mask = state.memory_mask if narrowed else state.mask if state.index is None else None
-    if mask is None or state.relative is not None:
+    if mask is None or state.relative is not None or not trim:
         return state
     real = mask.any(dim=0).nonzero()
     longest = int(real[-1]) + 1 if len(real) else 1
@@ -231,12 +238,18 @@ def packed(state: State, stay: Tensor) -> State:
     return state._replace(x=state.x[:, :longest], mask=kept, segments=segments)
 
 
-def _given(answer: Tensor, p: Tensor, left: int, head: Exits, policy: Policy) -> Tensor:
-    """The answer of texts that stop: of a number, the middle of what it can still become."""
+def _reads_padding(encoder: EncoderConfig) -> bool:
+    """Whether some mixer reads padded places, as published convolutions do: cutting them would change real ones."""
+    mixers = [mixer for step in encoder.layers for mixer in getattr(step, "mix", ())]
+    return any(getattr(mixer, "padding", None) == "published" for mixer in mixers)
+
+
+def _given(answer: Tensor, settled: Tensor, p: Tensor, left: int, head: Exits, policy: Policy) -> Tensor:
+    """The answer of texts that stop: of a number that has settled, the middle of what it can still become."""
     if head.config.answer != "number" or not isinstance(policy, Safe):
         return answer
     low, high = bounds(answer, p * policy.kappa, left, head.span, h_max=getattr(head.config, "h_max", 1.0))
-    return ((low + high) / 2).to(answer.dtype)
+    return torch.where(settled.unsqueeze(1), ((low + high) / 2).to(answer.dtype), answer)
 
 
 def _everywhere(stop: Tensor, seen: Seen) -> Tensor:

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.dropout import Dropout
 from ..state import State
-from .halting import Answers, Range, logits_of, mixture, values
+from .halting import Answers, Range, mixture, values
 from .heads import Pool, pooled
 
 Positive = Annotated[float, Between(1e-6, 1)]
@@ -197,8 +197,3 @@ class Dact(Exits):
     def whole(self, logits: tuple[Tensor, ...], log_h: Tensor | None) -> Tensor:
         assert log_h is not None
         return mixture(logits, log_h, self.config.answer, self.span)
-
-
-def in_full(answer: Tensor, head: Exits) -> Tensor:
-    """An answer a or y in the form in which the head answers in full depth."""
-    return logits_of(answer, head.config.answer)

@@ -83,14 +83,6 @@ def _mixed(logs: list[Tensor], log_p: Tensor) -> Tensor:
     return out
 
 
-def weights(h: Tensor) -> Tensor:
-    """[B, N] how much each unit's answer counts in the last one, given h [B, N]; they sum to 1."""
-    p = h.cumprod(dim=1)
-    before = torch.cat((torch.ones_like(p[:, :1]), p[:, :-1]), dim=1)
-    rest = torch.cat((1 - p[:, :-1], torch.ones_like(p[:, :1])), dim=1)  # what unit n + 1 leaves of those before
-    return before * rest.flip(1).cumprod(dim=1).flip(1)
-
-
 def ponder(h: Tensor, form: Ponder = "p", shape: Shape = "unit") -> Tensor:
     """rho [B], what running costs, given h [B, N]: the sum of p_n (published), or of h_n.
 

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from ..config import Between, NonNegative, Share
+from ..config import Between, NonNegative, Share, Size
 from ..errors import InputError
-from ..model.exits import Everything, Exits
+from ..model.exits import Everything, Exits, Positive
 from ..model.halting import Ponder, Shape, ponder
 from ..model.model import Model
 from .objectives import Batch, Encode, Loss, with_auxiliary
@@ -34,6 +34,7 @@ class HaltingConfig:
     `every_unit`: weight of the mean loss of all units beside the accumulated answer's (ours: units that count for
     little learn, too). `detach`: halting values do not train the encoder. `unit_lr`: of the units, times the learning
     rate of the run; None: 5 with dact, whose units are new beside a trained encoder, 1 with the others, as published.
+    `width`, `shared`, `bias`, `h_max`: of the head, see DactConfig.
     """
 
     method: Method = "dact"
@@ -44,6 +45,26 @@ class HaltingConfig:
     every_unit: NonNegative = 0.1
     detach: bool = False
     unit_lr: Factor | None = None
+    width: Size = 0
+    shared: bool = False
+    bias: float = 3.0
+    h_max: Positive = 1.0
+
+    def check(self) -> None:
+        """Raises InputError where halting values are described that a method does not have."""
+        if self.method != "dact" and (self.shared, self.bias, self.h_max) != (False, 3.0, 1.0):
+            problem = f"{self.method} has no halting values"
+            raise InputError("--set halting.method", problem, "leave out halting.shared, bias and h_max, or set dact")
+
+    def chooses(self, share: float) -> bool:
+        """Whether validation may choose a checkpoint when this share of the run is over: not while going on is nearly
+        free, as the score in full depth would choose a model that stops late."""
+        return self.method != "dact" or self.tau == 0 or share >= self.ramp
+
+    @property
+    def takes_last(self) -> bool:
+        """Whether the last checkpoint counts: under a frozen encoder the full depth says nothing of what learns."""
+        return self.method == "entropy"
 
     @property
     def unit_factor(self) -> float:

@@ -1,8 +1,9 @@
 """Choosing how much earlier than the safe rule a run may stop, with a bound on how often its answers then differ.
 
-kappa counts what later units may still change for less (model/adaptive.py). From 1 downwards, the smallest kappa is
-taken before which every one kept its bound: the exact upper limit (Clopper and Pearson 1934) of the share of texts that
-are answered otherwise than in full depth. Tested in that fixed order, the bound holds for the kappa that is chosen.
+kappa counts what later units may still change for less (model/adaptive.py). From 1 downwards, the last kappa is taken
+before the first whose exact upper limit (Clopper and Pearson 1934) of the share of texts that are answered otherwise
+than in full depth exceeds the bound asked. Tested in that fixed order, the bound asked holds for the kappa that is
+chosen; a limit from the same texts of that kappa alone would not, as these texts have chosen it.
 """
 
 import json
@@ -14,31 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...atomic import write_atomically
-from ...data.tasks import Split, load_texts
+from ...data.tasks import Split, count_trained_on, load_texts
 from ...errors import InputError
 from ...model.exits import DactConfig
 from ..predict import Predictor, load
-from .choose import CALIBRATION, Depth, chosen_depth
+from .choose import CALIBRATION, Depth, chosen_depth, tolerance_of
 from .run import Ran, run_adaptively
 
 LEAST_ROWS = 5000
-TOLERANCE = 0.1  # between two numbers that count as the same answer
 KAPPAS = tuple(round(0.85**n, 4) for n in range(30))  # 1, 0.85, ... 0.009
 
 
 class Calibrated(NamedTuple):
-    """`upper`: with `confidence`, no more than this share of such texts is answered otherwise than in full depth."""
+    """`asked`: with `confidence`, no more than this share of such texts is answered otherwise than in full depth.
+
+    `differing` of `rows` were, at `kappa`. tried: (kappa, differing, share of the multiply-adds), down to the
+    first that failed.
+    """
 
     run: str
     kappa: float
     differing: int
     rows: int
-    upper: float
     asked: float
     confidence: float
     mean_depth: float
     macs_share: float
-    tried: tuple[tuple[float, int, float], ...]  # kappa, differing, share of the multiply-adds
+    tried: tuple[tuple[float, int, float], ...]
 
 
 def calibrate(
@@ -52,7 +55,8 @@ def calibrate(
 ) -> Calibrated:
     """Write calibration.json into the run, from texts that it was not trained on; labels are not needed.
 
-    Raises InputError where the rows are too few for the bound asked, or the run has no halting values.
+    Raises InputError where the rows are too few for the bound asked, some were trained on, or the run has no halting
+    values.
     """
     if not 0 < disagree < 1 or not 0 < confidence < 1:
         raise InputError("--disagree", f"{disagree} with confidence {confidence}", "give shares such as 1% and 0.95")
@@ -65,6 +69,9 @@ def calibrate(
     if len(texts) < needed:
         problem = f"{len(texts):,} rows; a bound of {disagree:.2%} at {confidence:.0%} needs {needed:,}"
         raise InputError(data, problem, "give more rows that were held out of train, or a looser bound")
+    if known := count_trained_on(texts, run):
+        problem = f"{known:,} of its {len(texts):,} rows are rows that the run was trained on"
+        raise InputError(data, problem, "give rows that were held out of train")
     found = _search(predictor, texts, disagree, confidence, run)
     write_atomically(Path(run) / CALIBRATION, (json.dumps(found._asdict(), indent=1) + "\n").encode())
     return found
@@ -115,7 +122,6 @@ def _search(predictor: Predictor, texts: Any, disagree: float, confidence: float
         kappa=kappa,
         differing=differing,
         rows=len(texts),
-        upper=upper_limit(differing, len(texts), confidence),
         asked=disagree,
         confidence=confidence,
         mean_depth=float(ran.depth.mean()),
@@ -125,14 +131,15 @@ def _search(predictor: Predictor, texts: Any, disagree: float, confidence: float
 
 
 def differs(predictor: Predictor, texts: Any, features: Any, first: Ran, second: Ran) -> NDArray[np.bool_]:
-    """[N] whether two runs answer a text otherwise: another label, other labels or tags, numbers that are TOLERANCE
-    apart."""
+    """[N] whether two runs answer a text otherwise: another label, other labels or tags, numbers farther apart than the
+    tolerance of such a run."""
     one, other = (predictor.kind.answers(texts, features, ran.outputs) for ran in (first, second))
-    return np.array([_differ(a, b) for a, b in zip(one, other, strict=True)])
+    head: Any = predictor.model.config.head
+    return np.array([_differ(a, b, tolerance_of(head)) for a, b in zip(one, other, strict=True)])
 
 
-def _differ(one: Any, other: Any) -> bool:
+def _differ(one: Any, other: Any, tolerance: float) -> bool:
     if hasattr(one, "value"):
-        return abs(one.value - other.value) > TOLERANCE
+        return bool(abs(one.value - other.value) > tolerance)
     name = next(name for name in ("label", "labels", "words") if hasattr(one, name))
     return bool(getattr(one, name) != getattr(other, name))

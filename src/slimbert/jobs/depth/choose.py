@@ -15,11 +15,14 @@ from ..tasks import Kind
 
 CALIBRATION = "calibration.json"
 WORDS = "full, safe, published, calibrated, kappa=0.5, patience=2, entropy=0.3 or confidence=0.9"
+PLAIN = ("full", "published", "calibrated")  # words without a value
+OF_CLASSES = ("entropy", "confidence")  # of a number there is neither
+TOLERANCE = 0.02  # of the range of a number, where none is asked for: PABEE's 0.1 on scores from 0 to 5
 
 
 class AskedDepth(NamedTuple):
     """What a caller wants: a rule (one of WORDS; None: safe where the head halts, else full), units and multiply-adds
-    that a text may need at most."""
+    that a text may need at most. safe=0.05: the tolerance of a number, in the unit of the labels."""
 
     rule: str | None = None
     max_depth: int | None = None
@@ -60,7 +63,11 @@ def chosen_depth(
     if max_depth is not None and not 1 <= max_depth <= head.units:
         raise InputError("--max-depth", f"{max_depth}, the model has {head.units} units", f"give 1 to {head.units}")
     word = word or ("safe" if isinstance(head, DactConfig) else "full")
-    name, _, value = word.partition("=")
+    name, given, value = word.partition("=")
+    if given and name in PLAIN:
+        raise InputError("--depth", f"{word!r}: {name} takes no value", f"give {WORDS}")
+    if head.answer == "number" and name in OF_CLASSES:
+        raise InputError("--depth", f"{name}, but this run answers with a number", "give safe=0.05 or patience=2")
     if name == "full":
         policy: Policy | None = None
     elif name in ("safe", "published", "calibrated", "kappa"):
@@ -68,9 +75,13 @@ def chosen_depth(
             problem = f"{name}, but this head has no halting values"
             raise InputError("--depth", problem, "give patience=2 or entropy=0.3")
         kappa = _calibrated(run) if name == "calibrated" else _number(word, value, 0.0, 1.0) if name == "kappa" else 1.0
-        policy = _safe(kind, head, "published" if name == "published" else "tight", kappa)
+        tolerance = _tolerance(word, value, head) if name == "safe" and given else tolerance_of(head)
+        policy = _safe(kind, head, "published" if name == "published" else "tight", kappa, tolerance)
     elif name == "patience":
-        policy = Patience(count=int(_number(word, value, 1, head.units)))
+        count = _number(word, value, 1, head.units)
+        if not count.is_integer():
+            raise InputError("--depth", f"{word!r}: not a whole number", f"give {WORDS}")
+        policy = Patience(count=int(count), tolerance=tolerance_of(head))
     elif name == "entropy":
         policy = Entropy(threshold=_number(word, value, 0.0, np.inf))
     elif name == "confidence":
@@ -85,7 +96,19 @@ def can_stop(model: Model) -> bool:
     return isinstance(model.head, Exits)
 
 
-def _safe(kind: Kind, head: DactConfig, rule: Rule, kappa: float) -> Safe:
+def tolerance_of(head: DactConfig | ExitsConfig) -> float:
+    """How far apart two numbers may be that count as the same answer, where nothing else is asked."""
+    return TOLERANCE * (head.high - head.low)
+
+
+def _tolerance(word: str, value: str, head: DactConfig) -> float:
+    if head.answer != "number":
+        problem = f"{word!r}: a tolerance is for numbers, this run answers with {head.answer}"
+        raise InputError("--depth", problem, "give safe")
+    return _number(word, value, 0.0, head.high - head.low)
+
+
+def _safe(kind: Kind, head: DactConfig, rule: Rule, kappa: float, tolerance: float) -> Safe:
     """The safe rule for what the task makes of the answers: thresholds of labels, tags that may follow each other."""
     if head.answer == "labels":
         sides = kind.description.thresholds or (0.5,) * len(head.labels)
@@ -96,7 +119,7 @@ def _safe(kind: Kind, head: DactConfig, rule: Rule, kappa: float) -> Safe:
         ends = allowed[:count, count + 1]
         inner, starts = allowed[:count, :count], allowed[count, :count]
         return Safe(rule=rule, kappa=kappa, legal=inner, starts=starts, ends=ends)
-    return Safe(rule=rule, kappa=kappa)
+    return Safe(rule=rule, kappa=kappa, tolerance=tolerance)
 
 
 def _calibrated(run: str | Path | None) -> float:

@@ -15,7 +15,7 @@ from ...model.exits import DactConfig
 from ..evaluate import labelled_rows
 from ..predict import Predictor, load
 from .choose import can_stop, chosen_depth
-from .run import Ran, run_adaptively
+from .run import run_in_turn
 
 HALTING = ("full", "safe", *(f"kappa={kappa}" for kappa in (0.5, 0.25, 0.12, 0.06, 0.03, 0.015)))
 ALONE = 200  # texts that are also timed one by one
@@ -70,11 +70,13 @@ def curve_of(
 
 
 def words_for(predictor: Predictor) -> tuple[str, ...]:
-    """The depths that are tried: kappas of a head that halts, else patience, entropy and confidence."""
+    """The depths that are tried: kappas of a head that halts, else patience, and of classes entropy and confidence."""
     head: Any = predictor.model.config.head
     if isinstance(head, DactConfig):
         return HALTING
     patience = [f"patience={count}" for count in range(1, head.units)]
+    if head.answer == "number":
+        return ("full", *patience)
     entropy = [f"entropy={value}" for value in (0.05, 0.1, 0.2, 0.4, 0.6)]
     return ("full", *patience, *entropy, *(f"confidence={value}" for value in (0.99, 0.95, 0.9, 0.8, 0.7)))
 
@@ -88,18 +90,16 @@ def depth_curve(predictor: Predictor, rows: Split, *, words: Sequence[str] | Non
 def points_of(
     predictor: Predictor, rows: Split, *, words: Sequence[str] | None = None
 ) -> Iterator[tuple[Point, list[Any]]]:
-    """Each depth of `words`, in their order, with what the model says of each unit of the rows."""
+    """Each depth of `words`, in their order, with what the model says of each unit of the rows; batch by batch they
+    take turns."""
     kind, units = predictor.kind, predictor.model.config.head.units  # type: ignore[union-attr]
     features, alone = (kind.features(some, labelled=False) for some in (rows, few_of(rows)))
-    for word in words or words_for(predictor):
-        depth = chosen_depth(predictor.model, kind, word)
-
-        def at(some: Any, size: int, depth: Any = depth) -> Ran:
-            return run_adaptively(
-                predictor.model, some, depth, pad_id=predictor.pad_id, device=predictor.device, batch_size=size
-            )
-
-        ran, single = at(features, 32), at(alone, 1)
+    words = words or words_for(predictor)
+    depths = [chosen_depth(predictor.model, kind, word) for word in words]
+    where: Any = {"pad_id": predictor.pad_id, "device": predictor.device, "warm": True}
+    together = run_in_turn(predictor.model, features, depths, batch_size=32, **where)
+    single = run_in_turn(predictor.model, alone, depths, batch_size=1, **where)
+    for word, depth, ran, one in zip(words, depths, together, single, strict=True):
         point = Point(
             word,
             depth.guaranteed,
@@ -108,7 +108,7 @@ def points_of(
             ran.macs / ran.full_macs,
             ran.macs / len(rows),
             1000 * ran.seconds / len(rows),
-            1000 * single.seconds / len(alone),
+            1000 * one.seconds / len(alone),
             tuple(np.bincount(ran.depth, minlength=units + 1)[1:].tolist()),
         )
         yield point, ran.outputs

@@ -12,17 +12,17 @@ from ...model import Model, ModelConfig, with_dropout
 from ...model.exits import DactConfig, ExitsConfig
 from ...model.halting import Answers
 from ...model.heads import SequenceConfig, TokenConfig
-from ...train.halting import Method
+from ...train.halting import HaltingConfig
 
 WIDER = 0.05  # of the range of the training labels, on both sides: a sigmoid never reaches its ends
 
 
-def adaptive_head(head: HeadConfig, points: int, train: Split, method: Method) -> DactConfig | ExitsConfig:
+def adaptive_head(head: HeadConfig, points: int, train: Split, halting: HaltingConfig) -> DactConfig | ExitsConfig:
     """The head that answers what `head` answers, at each of `points` trace points.
 
     Raises InputError where the task has no adaptive form.
     """
-    rest: dict[str, Any] = {"dropout": 0.1, "units": points}
+    rest: dict[str, Any] = {"dropout": 0.1, "units": points, "width": halting.width}
     if isinstance(head, TokenConfig):
         answer: Answers = "tags"
     elif isinstance(head, SequenceConfig):
@@ -35,9 +35,21 @@ def adaptive_head(head: HeadConfig, points: int, train: Split, method: Method) -
     else:
         problem = f"a head of kind {getattr(head, 'kind', 'none')} cannot stop early"
         raise InputError("--set halting", problem, "it is for classes, labels, numbers and tags")
-    if method == "dact":
+    if halting.method == "dact":
+        rest |= {"shared": halting.shared, "bias": halting.bias, "h_max": halting.h_max}
         return DactConfig(labels=head.labels, answer=answer, **rest)
     return ExitsConfig(labels=head.labels, answer=answer, **rest)
+
+
+def check_frozen(before: ModelConfig, after: DactConfig | ExitsConfig) -> None:
+    """Raise InputError where the encoder cannot stay as it is: it was not fine-tuned for these labels, or there is
+    nothing before its last unit."""
+    if getattr(before.head, "labels", None) != after.labels:
+        problem = "entropy leaves the encoder as it is, and this one was not fine-tuned for these labels"
+        raise InputError("--set halting.method", problem, "fine-tune it first without halting, and name that run")
+    if after.units < 2:
+        problem = "entropy with one trace point: nothing can stop before the end"
+        raise InputError("--set halting.method", problem, "take an encoder of two layers or more")
 
 
 def taught(before: ModelConfig, after: HeadConfig) -> bool:

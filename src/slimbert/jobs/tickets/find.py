@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...config import load, override
 from ...data.shards import Shards
 from ...data.tasks import load_task
 from ...errors import InputError
@@ -18,7 +17,6 @@ from ...train.signals import Stop, stop_on_signal
 from .. import finetune as finetuning
 from .. import pretrain as pretraining
 from ..resolve import resolve
-from ..settings import Settings
 from ..source import open_encoder, open_source
 from .draw import drawn_in
 from .finetuning import dense as in_finetuning
@@ -73,8 +71,7 @@ def find(
             return _found(in_pretraining(run), recipe, stop)
     if init_from is not None:
         raise InputError("--init-from", "goes with a pretraining recipe", "name the encoder itself as MODEL")
-    asked = load(Settings, override({} if seed is None else {"seed": seed}, rest, "--set"), "--set")
-    asked.check()
+    asked = finetuning.settings_of(rest, seed=seed, early=recipe)
     task = load_task(data, kind=kind, text_columns=text_columns, label_column=label_column, seed=asked.seed)
     encoder, tokenizer, _ = open_encoder(model, prefer="pooler")
     asked.check_widths(encoder.config.encoder.dim)

@@ -114,7 +114,23 @@ class Watch:
             problem = f"a search of {spent} takes {possible} masks, the detector needs {rule.needed}"
             remedy = "raise last or least, lower every, spacing, queue or patience, or set fixed"
             raise InputError("ticket.detector", problem, remedy)
-        if cap is not None and self.clock.total is not None and cap >= self.clock.total:
-            name = "last" if rule.fixed is None else "fixed"
-            problem = f"the search may take {cap} updates, the run has {self.clock.total}"
-            raise InputError(f"ticket.detector.{name}", problem, "lower it and `least`, or train longer")
+        warm = self.clock.warm * unit if unit else self.clock.warm
+        if rule.fixed is None and warm > (longest if cap is None else cap) + CLOSE:
+            problem = f"a search of {spent} is over before the warm-up is, so nothing can be detected"
+            remedy = "lower warmup, raise ticket.detector.last, or set ticket.detector.fixed"
+            raise InputError("ticket.detector", problem, remedy)
+        self._check_rest(cap, longest)
+
+    def _check_rest(self, cap: int | None, longest: float) -> None:
+        """Raise InputError where the search, of `cap` updates or a share `longest` of the time, leaves nothing."""
+        name, train = "last" if self.recipe.detector.fixed is None else "fixed", self.recipe.train
+        if cap is not None and self.clock.total is not None:
+            there = self.clock.total
+            if train.start == "continue":  # it goes on at the update that the search came to
+                there = round(train.share * there)
+            if cap >= there:
+                problem = f"the search may take {cap} updates, the run has {there}"
+                raise InputError(f"ticket.detector.{name}", problem, "lower it and `least`, or train longer")
+        if cap is None and longest >= train.share:
+            problem = f"the search may take {longest:.0%} of the time, the whole run has {train.share:.0%}"
+            raise InputError(f"ticket.detector.{name}", problem, "lower it, or raise ticket.train.share")

@@ -22,6 +22,7 @@ from slimbert.jobs.finetuned import Finetuned
 from slimbert.jobs.predict import load
 from slimbert.model import load_model
 from slimbert.model.exits import DactConfig, ExitsConfig
+from slimbert.train import checkpoints
 
 pytestmark = pytest.mark.usefixtures("no_picture")
 DACT = ("halting.method=dact", "lr=1e-3", "min_updates=120", "evaluations=2")
@@ -105,16 +106,19 @@ def test_the_curve_is_written_and_falls_in_cost(halting: Finetuned, reviews: Pat
 def test_calibration_keeps_its_bound(
     halting: Finetuned, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    held = labelled(tmp_path / "held.csv", rows=300, seed=9)
     with pytest.raises(InputError, match=r"300 rows; a bound of 1\.00% at 95% needs 5,000"):
-        calibrate(halting.run, reviews, device="cpu")
+        calibrate(halting.run, held, device="cpu")
     monkeypatch.setattr(calibration, "LEAST_ROWS", 100)
-    made = calibrate(halting.run, reviews, disagree=0.05, device="cpu")
-    assert made.upper <= 0.05
-    assert made.upper == upper_limit(made.differing, made.rows, 0.95)
+    with pytest.raises(InputError, match=r"of its 300 rows are rows that the run was trained on"):
+        calibrate(halting.run, reviews, device="cpu", disagree=0.05)
+    made = calibrate(halting.run, held, disagree=0.05, device="cpu")
+    assert made.kappa < 1 and made.asked == 0.05
+    assert upper_limit(made.differing, made.rows, 0.95) <= 0.05
     assert json.loads((Path(halting.run) / "calibration.json").read_text())["kappa"] == made.kappa
     calibrated = load(halting.run, device="cpu", depth="calibrated")
     assert calibrated.depth is not None
-    assert not calibrated.depth.guaranteed or made.kappa == 1.0
+    assert not calibrated.depth.guaranteed
     texts = load_task(reviews).train.texts
     deeper = load(halting.run, device="cpu").predict_to_depth(texts)
     assert sum(one["depth"] for one in calibrated.predict_to_depth(texts)) <= sum(one["depth"] for one in deeper)
@@ -258,3 +262,17 @@ def test_the_last_unit_starts_from_the_classifier_that_was_there(encoder: Path, 
     assert np.array_equal(last.trunk.weight.detach(), old.head.dense.weight.detach())  # type: ignore[union-attr]
     assert np.array_equal(last.classes.weight.detach(), old.head.classes.weight.detach())  # type: ignore[union-attr]
     assert dataclasses.replace(head, dropout=0.0) == new.config.head
+
+
+def test_exits_over_a_frozen_encoder_learn_to_the_end(encoder: Path, reviews: Path, tmp_path: Path):
+    """The full depth never changes there; it neither stops the run nor chooses the first checkpoint."""
+    quick = ("epochs=1", "batch_size=16", "hidden=tanh", "lr=1e-3")
+    first = finetune(encoder, reviews, out=tmp_path / "first", settings=(*quick, "min_updates=4"), **HERE)
+    settings = (*quick, "halting.method=entropy", "min_updates=20", "evaluations=4", "patience=1")
+    made = finetune(first.run, reviews, out=tmp_path / "run", settings=settings, **HERE)
+    assert made.updates == 20
+    best = checkpoints.best(tmp_path / "run" / "checkpoints")
+    assert best is not None and best.step == 20
+    assert not any("last exit is new" in note for note in made.notes)
+    with pytest.raises(InputError, match="this one was not fine-tuned for these labels"):
+        finetune(encoder, reviews, out=tmp_path / "no", settings=settings, **HERE)
