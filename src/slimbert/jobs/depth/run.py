@@ -138,7 +138,7 @@ class _Run:
         if not isinstance(policy, Safe) or policy.legal is None or self.most is not None:
             return np.zeros(0, dtype=np.int64)
         several = np.isin(owner, np.flatnonzero(np.bincount(owner, minlength=1) > 1))
-        found = [unit for unit in np.flatnonzero(several) if not self._stands(policy, unit)]
+        found = [unit for unit in np.flatnonzero(several).tolist() if not self._stands(policy, unit)]
         units = self.model.config.head.units  # type: ignore[union-attr]
         return np.flatnonzero(np.isin(owner, owner[found]) & (self.reached < units))
 
