@@ -144,6 +144,7 @@ def test_kept_rows_that_can_be_are_not_looked_at_elsewhere():
     check_head(torch.tensor([[0, 3], [0, 1]]), SequenceConfig(labels=("a", "b")))
     check_head(torch.tensor([[5, 3]]), MaskedLmConfig())
     check_select(torch.tensor([[5, 3]]), 12)
+    check_select(torch.zeros(0, 2, dtype=torch.long), 12)  # no texts
     check_select(torch.zeros(1, 2, dtype=torch.long, device="meta"), 12)
 
 

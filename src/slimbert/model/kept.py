@@ -35,7 +35,7 @@ def check_select(select: Tensor, length: int) -> None:
     """
     if select.dim() != 2 or not select.shape[1]:
         raise InputError("select", f"of shape {tuple(select.shape)}", "give [texts, kept rows], one row or more")
-    if _elsewhere(select):
+    if _elsewhere(select) or not len(select):
         return
     low, high = (int(end) for end in select.aminmax())
     if low < 0 or high >= length:
