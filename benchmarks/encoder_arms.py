@@ -10,6 +10,7 @@ import torch
 from timing import Run
 from torch import Tensor, nn
 from transformers import ConvBertConfig
+from transformers.utils.logging import disable_progress_bar
 
 from slimbert.hf import convert, peers
 from slimbert.model import EncoderConfig, Model, ModelConfig, fresh
@@ -21,6 +22,7 @@ from slimbert.train.loop import train
 from slimbert.train.objectives import MaskedLm
 from slimbert.train.optim import OptimConfig, adamw
 
+disable_progress_bar()
 RATE = 0.15  # of predicted positions
 EXACT = 2e-5  # how far two float32 answers may lie apart; on a GPU a reduction may take another order
 EXACT_GPU = 1e-4

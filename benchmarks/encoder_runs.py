@@ -92,40 +92,34 @@ def two_inferences(
     rounds: int,
     *,
     scale: Scale,
-    first: EncoderConfig,
-    second: EncoderConfig,
+    pair: dict[str, EncoderConfig],
     rows: int,
     length: int,
     precision: str,
     wanted: int | None = None,
 ) -> Found:
-    """Time of `first` over that of `second`, both ours; wanted: so many rows from the first on; None: all."""
+    """Time of the first encoder over that of the second, both ours; wanted: so many rows of a text, None: all."""
     rows, length = scale.shape(rows, length)
-    ids, named = tokens(scale, rows, length), {"first": first, "second": second}
-    select = None if wanted is None else torch.arange(wanted, device=scale.device).expand(rows, -1)
-    options = {} if select is None else {"select": select}
+    ids, (first, second) = tokens(scale, rows, length), pair
+    options: Found = {}
+    if wanted is not None:
+        options["select"] = torch.arange(wanted, device=scale.device).expand(rows, -1)
     arms = {
-        name: inference(scale, ours(scale, one, length=length), ids, precision, **options)
-        for name, one in named.items()
+        name: inference(scale, ours(scale, one, length=length), ids, precision, **options) for name, one in pair.items()
     }
     found = side_by_side(arms, rounds=rounds, warm=1)
-    macs = of_rows(first, length=length, rows=wanted) / of_rows(second, length=length, rows=wanted)
-    return found | {"time_ratio": ratio(found, "first", "second"), "multiply_add_ratio": macs}
+    macs = {name: of_rows(one, length=length, rows=wanted) for name, one in pair.items()}
+    return found | {"time_ratio": ratio(found, first, second), "multiply_add_ratio": macs[first] / macs[second]}
 
 
-def two_updates(
-    rounds: int, *, scale: Scale, first: EncoderConfig, second: EncoderConfig, rows: int, length: int
-) -> Found:
-    """Time of an update of `first` over that of `second`, both ours."""
-    batch = masked(scale, *scale.shape(rows, length))
+def two_updates(rounds: int, *, scale: Scale, pair: dict[str, EncoderConfig], rows: int, length: int) -> Found:
+    """Time of an update of the first encoder over that of the second, both ours."""
+    batch, (first, second) = masked(scale, *scale.shape(rows, length)), pair
     few, length = batch["positions"].shape[1], batch["input_ids"].shape[1]
-    arms = {
-        name: fresh_update(scale, one, batch, compiled=scale.compile)
-        for name, one in (("first", first), ("second", second))
-    }
+    arms = {name: fresh_update(scale, one, batch, compiled=scale.compile) for name, one in pair.items()}
     found = side_by_side(arms, rounds=rounds, warm=1)
-    macs = of_masked_lm(first, length=length, few=few) / of_masked_lm(second, length=length, few=few)
-    return found | {"time_ratio": ratio(found, "first", "second"), "multiply_add_ratio": macs}
+    macs = {name: of_masked_lm(one, length=length, few=few) for name, one in pair.items()}
+    return found | {"time_ratio": ratio(found, first, second), "multiply_add_ratio": macs[first] / macs[second]}
 
 
 def narrow_training(rounds: int, *, scale: Scale, narrow: EncoderConfig, length: int, compiled: bool = True) -> Found:

@@ -17,7 +17,7 @@ REACHED, SHORT = "reached", "**short**"
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """A number of a measurement: where it stands in the result, and what it is. It should be `least` or more, or `most`
-    or less; where neither is given there is no goal, and it is recorded."""
+    or less; where neither is given there is no goal."""
 
     field: str
     said: str
@@ -28,7 +28,7 @@ class Figure:
     def goal(self) -> str:
         if self.least is not None:
             return f"at least {self.least:.3g}"
-        return "recorded" if self.most is None else f"at most {self.most:.3g}"
+        return "" if self.most is None else f"at most {self.most:.3g}"
 
     def verdict(self, value: float) -> str:
         if self.least is None and self.most is None:
@@ -41,22 +41,21 @@ Figures = Mapping[str, Sequence[Figure]]  # by the key of the measurement
 
 
 def goal_table(name: str, figures: Figures) -> str:
-    """A line for each figure: goal, measured, reached or short; then how many of each there are."""
-    rows, verdicts = [], []
+    """A line for each figure with a goal: measured, reached or short; how many there are of each; the other figures."""
+    rows, others, verdicts = [], [], []
     for key, some in figures.items():
         found = done(name, key)
         for figure in some:
             value = None if found is None else found.get(figure.field)
-            verdict = "" if value is None else figure.verdict(value)
-            rows.append([key, figure.said, figure.goal, ABSENT if value is None else f"{value:.3g}", verdict])
-            verdicts += [] if figure.goal == "recorded" else [ABSENT if value is None else verdict]
-    counts = [
-        f"{verdicts.count(REACHED)} reached",
-        f"{verdicts.count(SHORT)} short",
-        f"{verdicts.count(ABSENT)} {ABSENT}",
-    ]
-    said = f"Of {len(verdicts)} goals {', '.join(counts)}."
-    return f"{table(['measurement', 'figure', 'goal', 'measured', ''], rows)}\n\n{said}"
+            verdict, shown = (ABSENT, ABSENT) if value is None else (figure.verdict(value), f"{value:.3g}")
+            if figure.goal:
+                rows.append([key, figure.said, figure.goal, shown, "" if value is None else verdict])
+                verdicts.append(verdict)
+            else:
+                others.append([key, figure.said, shown])
+    counts = ", ".join(f"{verdicts.count(one)} {one.strip('*')}" for one in (REACHED, SHORT, ABSENT))
+    tables = [table(["measurement", "figure", "goal", "measured", ""], rows), f"Of {len(rows)} goals {counts}."]
+    return "\n\n".join([*tables, "Without a goal:", table(["measurement", "figure", "measured"], others)])
 
 
 def arm_table(name: str, keys: Sequence[str]) -> str:

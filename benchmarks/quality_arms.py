@@ -64,18 +64,18 @@ class Arm:
 BERT = "BERT"
 ARMS = {
     BERT: Arm(pattern="6{sf}"),
-    "BERT, 3 layers": Arm(pattern="3{sf}"),  # the multiply-adds of narrow 1
-    "BERT, 4 layers": Arm(pattern="4{sf}"),  # of narrow 2, and a tenth more
+    "BERT of 3 layers": Arm(pattern="3{sf}"),  # the multiply-adds of narrow 1
+    "BERT of 4 layers": Arm(pattern="4{sf}"),  # of narrow 2, and a tenth more
     "narrow 1": Arm(pattern="1{sf}:5{sf}"),
     "narrow 2": Arm(pattern="2{sf}:4{sf}"),
     "context first": Arm(pattern="2{sf},4{s}:4{f}"),
     "ConvBERT": Arm(pattern="6{mf}"),
     "GroupBERT": Arm(pattern="4{cgsg}"),
     "narrow ConvBERT": Arm(pattern="2{mf}:4{mf}"),
-    "narrow ConvBERT, no convolution behind": Arm(pattern="2{mf}:4{sf}"),
+    "narrow ConvBERT without convolution behind": Arm(pattern="2{mf}:4{sf}"),
 }
-CONTROLS = ("BERT, 3 layers", "BERT, 4 layers")
-DETECTS = {"ConvBERT, replaced tokens": Arm(pattern="6{mf}", detects=True)}
+CONTROLS = ("BERT of 3 layers", "BERT of 4 layers")
+DETECTS = {"ConvBERT finding replaced tokens": Arm(pattern="6{mf}", detects=True)}
 FAMILIES = {"BERT, pre-norm": Arm(pattern="6{sf}", wiring="pre"), "GroupBERT": Arm(pattern="4{cgsg}")}
 
 
