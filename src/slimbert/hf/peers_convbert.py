@@ -6,13 +6,14 @@ can be taken away alone, with the weights left as they are, so that the time of 
 """
 
 import math
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ConvBertConfig, ConvBertForMaskedLM
 from transformers.modeling_outputs import MaskedLMOutput
-from transformers.models.convbert.modeling_convbert import ConvBertSelfAttention
 
 from ..parts.dynamic import convolve
 from .peers import NOT_PREDICTED
@@ -31,28 +32,24 @@ def convbert(
         model = ConvBertForMaskedLM(ConvBertConfig(**{**config.to_dict(), **rates}))
     if convolved:
         for layer in model.convbert.encoder.layer:
-            mixer = Convolved(model.config)
-            mixer.load_state_dict(layer.attention.self.state_dict())
-            layer.attention.self = mixer
+            layer.attention.self.forward = partial(mixed, layer.attention.self)
     return Chosen(model) if chosen else model
 
 
-class Convolved(ConvBertSelfAttention):
-    """transformers' mixed attention, computed as there, but for the sums over neighbours."""
-
-    def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **options: object
-    ) -> tuple[Tensor, Tensor]:
-        x, heads = hidden_states, (self.num_attention_heads, self.attention_head_size)
-        asked = self.query(x)
-        spans = self.key_conv_attn_layer(x.transpose(1, 2)).transpose(1, 2)
-        kernels = self.conv_kernel_layer(spans * asked).unflatten(-1, (heads[0], self.conv_kernel_size)).softmax(-1)
-        summed = convolve(self.conv_out_layer(x).unflatten(-1, heads), kernels)  # [B, S, H, D]
-        q, k, v = (y.unflatten(-1, heads).transpose(1, 2) for y in (asked, self.key(x), self.value(x)))
-        scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(heads[1])
-        weights = self.dropout((scores if attention_mask is None else scores + attention_mask).softmax(-1))
-        read = torch.matmul(weights, v).transpose(1, 2)
-        return torch.cat((read, summed), dim=2).flatten(2), weights
+def mixed(
+    mixer: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **options: object
+) -> tuple[Tensor, Tensor]:
+    """The forward pass of a ConvBertSelfAttention [B, S, D], computed as there, but for the sums over neighbours."""
+    x, heads = hidden_states, (mixer.num_attention_heads, mixer.attention_head_size)
+    asked = mixer.query(x)
+    spans = mixer.key_conv_attn_layer(x.transpose(1, 2)).transpose(1, 2)
+    kernels = mixer.conv_kernel_layer(spans * asked).unflatten(-1, (heads[0], mixer.conv_kernel_size)).softmax(-1)
+    summed = convolve(mixer.conv_out_layer(x).unflatten(-1, heads), kernels)  # [B, S, H, D]
+    q, k, v = (y.unflatten(-1, heads).transpose(1, 2) for y in (asked, mixer.key(x), mixer.value(x)))
+    scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(heads[1])
+    weights = mixer.dropout((scores if attention_mask is None else scores + attention_mask).softmax(-1))
+    read = torch.matmul(weights, v).transpose(1, 2)
+    return torch.cat((read, summed), dim=2).flatten(2), weights
 
 
 class Chosen(nn.Module):
