@@ -1,7 +1,8 @@
 """Quality for time: encoders of one shape pretrained for the same minutes, their loss against time, then fine-tuned.
 
     SLIMBERT_DATA=DIR python benchmarks/quality.py [screening] [long] [replaced] [widths] [finetune] [seeds] --work DIR
-    [--arms NAME ...] [--minutes 20] [--seeds 1] [--data DIR] [--articles N] [--device cpu] [--name quality]
+    [--shape quality] [--arms NAME ...] [--minutes 20] [--seeds 1] [--data DIR] [--articles N] [--device cpu]
+    [--name quality]
 
 wiki_en, a WordPiece of 8,192, rows of 128; 6 layers of width 192, 6 heads of 32, hidden 768; every arm by one recipe
 (masked LM at 15%, one learning rate for all, no dropout), validated every 100 updates on the same masks; the time of
@@ -17,21 +18,34 @@ the better control, and the best arm.
 
 All stages where none is named, in this order. Every stage resumes, run by run and within a run; nothing else may run.
 --data names prepared rows (`slimbert prepare`, or WORK/data of another start with --articles), so that the same runs
-on a machine without the corpora; then --device cuda.
+on a machine without the corpora; then --device cuda. --shape small: 12 layers of width 256, for a GPU.
 
 About 690 minutes on two cores: 200 of screening, 120 long, 35 replaced, 95 of widths, 120 of fine-tuning, 120 of seeds.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import quality_report as report
 from arms import stop
-from quality_arms import ARMS, BERT, CONTROLS, DETECTS, FAMILIES, Arm, prepared, pretrained, spent, unigram_entropy
+from quality_arms import (
+    BERT,
+    FEWER,
+    SHAPES,
+    Arm,
+    Shape,
+    arms,
+    detecting,
+    families,
+    prepared,
+    pretrained,
+    spent,
+    unigram_entropy,
+)
 from quality_tasks import TASKS, finetuned
 from records import done, keep, same_machine, same_settings
 
@@ -42,7 +56,7 @@ WIDTHS, RATES = (128, 192, 256), (5e-4, 1e-3, 2e-3)
 SEEDS = 3  # of the arms that matter, the first of them from the screening
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """What the stages share; minutes of the runs of each kind."""
 
@@ -50,6 +64,7 @@ class Study:
     work: Path
     data: Path
     device: str
+    shape: Shape
     arms: tuple[str, ...]
     tasks: tuple[str, ...]
     seeds: int
@@ -58,10 +73,11 @@ class Study:
     width: float
     tune: float
 
-    def run(self, key: str, arm: Arm, budget: str, **options: Any) -> dict[str, Any]:
-        """A pretraining run under its key; what the record has is not run again."""
+    def run(self, key: str, arm: Arm, budget: str, *, dim: int | None = None, **options: Any) -> dict[str, Any]:
+        """A pretraining run under its key; what the record has is not run again. dim: another width."""
+        shape = replace(self.shape, dim=dim or self.shape.dim)
         out = self.work / key.replace(", ", "-").replace(" ", "-")
-        begin = partial(pretrained, arm, self.data, out, budget=budget, device=self.device, **options)
+        begin = partial(pretrained, arm, shape, self.data, out, budget=budget, device=self.device, **options)
         return self.once(key, lambda: begin() | {"key": key})
 
     def once(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +94,7 @@ class Study:
 
     def of(self, label: str, minutes: float, seed: int = 0) -> dict[str, Any]:
         """An arm for so many minutes."""
-        arm = {**ARMS, **DETECTS}[label]
+        arm = (arms(self.shape) | detecting(self.shape))[label]
         return self.run(run_key(minutes, label, seed), arm, f"{minutes:g}m", seed=seed)
 
     def best(self, labels: Sequence[str]) -> str:
@@ -88,7 +104,10 @@ class Study:
         return min(losses, key=losses.__getitem__) if losses else stop("nothing is screened: begin with screening")
 
     def winner(self) -> str:
-        return self.best([one for one in ARMS if one not in (BERT, *CONTROLS)])
+        return self.best([one for one in arms(self.shape) if not one.startswith(BERT)])
+
+    def control(self) -> str:
+        return self.best([one for one in arms(self.shape) if one.startswith(FEWER)])
 
 
 def run_key(minutes: float, label: str, seed: int) -> str:
@@ -97,13 +116,13 @@ def run_key(minutes: float, label: str, seed: int) -> str:
 
 def screening(study: Study) -> None:
     for seed in range(study.seeds):
-        for label in (one for one in study.arms if one in ARMS):
+        for label in (one for one in arms(study.shape) if one in study.arms):
             study.of(label, study.minutes, seed)
 
 
 def seeds(study: Study) -> None:
     for seed in range(1, max(SEEDS, study.seeds)):
-        for label in (BERT, study.best(CONTROLS), study.winner()):
+        for label in (BERT, study.control(), study.winner()):
             study.of(label, study.minutes, seed)
 
 
@@ -115,7 +134,7 @@ def long(study: Study) -> None:
 def replaced(study: Study) -> None:
     """A quarter of BERT's time, which runs here if it did not yet; and as long as the screening."""
     study.of(BERT, study.long)
-    for label in DETECTS:
+    for label in detecting(study.shape):
         for minutes in (study.long / 4, study.minutes):
             study.of(label, minutes)
 
@@ -124,7 +143,7 @@ def widths(study: Study) -> None:
     """Equal multiply-adds, each family at its own best rate."""
     for dim in WIDTHS:
         runs: dict[str, dict[str, Any]] = {}
-        for family, arm in FAMILIES.items():
+        for family, arm in families(study.shape).items():
             tried = {}
             for lr in RATES:
                 key = f"width {dim}, {family}, rate {lr:g}"
@@ -133,7 +152,8 @@ def widths(study: Study) -> None:
             budget = f"{study.width:g}m"
             if runs:  # as many multiply-adds as BERT took
                 shards = Shards.open(study.data, verify=False)
-                macs = 1e6 * arm.multiply_adds(vocab=shards.vocab_size, length=shards.seq_len, dim=dim)
+                shape = replace(study.shape, dim=dim)
+                macs = 1e6 * arm.multiply_adds(shape, vocab=shards.vocab_size, length=shards.seq_len)
                 texts = 1e12 * spent(next(iter(runs.values()))) / (3 * macs)
                 budget = f"{round(texts * shards.seq_len)}tokens"
             runs[family] = study.run(f"width {dim}, {family}", arm, budget, lr=lr, dim=dim)
@@ -157,18 +177,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = _options().parse_args(argv)
     if unknown := set(chosen.stages) - set(STAGES):
         stop(f"{', '.join(sorted(unknown))}: no such stage; there is {', '.join(STAGES)}")
+    shape = SHAPES[chosen.shape]
+    known = [*arms(shape), *detecting(shape)]
+    if unknown := set(chosen.arms or ()) - set(known):
+        stop(f"{', '.join(sorted(unknown))}: no such arm; there is {'; '.join(known)}")
     same_machine(chosen.name)
     data = chosen.data or prepared(chosen.work, chosen.articles)
     sha256 = Shards.open(data).sha256
     minutes = {"minutes": chosen.minutes, "long": chosen.long_minutes, "width_minutes": chosen.width_minutes}
-    about = {"data": sha256, "device": chosen.device, "tune_minutes": chosen.tune_minutes}
+    about = {"data": sha256, "shape": chosen.shape, "device": chosen.device, "tune_minutes": chosen.tune_minutes}
     same_settings(chosen.name, about | minutes)
     if done(chosen.name, "unigram_entropy") is None:
         keep(chosen.name, "unigram_entropy", unigram_entropy(data))
     study = Study(
-        chosen.name, chosen.work, data, chosen.device, tuple(chosen.arms), tuple(chosen.tasks), chosen.seeds,
-        chosen.minutes, chosen.long_minutes, chosen.width_minutes, chosen.tune_minutes,
-    )  # fmt: skip
+        name=chosen.name,
+        work=chosen.work,
+        data=data,
+        device=chosen.device,
+        shape=shape,
+        arms=tuple(chosen.arms or known),
+        tasks=tuple(chosen.tasks),
+        seeds=chosen.seeds,
+        minutes=chosen.minutes,
+        long=chosen.long_minutes,
+        width=chosen.width_minutes,
+        tune=chosen.tune_minutes,
+    )
     for stage in chosen.stages or STAGES:
         STAGES[stage](study)
     report.write(chosen.name)
@@ -180,7 +214,8 @@ def _options() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, required=True, metavar="DIR", help="for prepared data and runs")
     made.add_argument("--data", type=Path, metavar="DIR", help="prepared rows, instead of those of wiki_en")
     made.add_argument("--articles", type=int, default=14618, metavar="N", help="of wiki_en (14,618: all)")
-    made.add_argument("--arms", nargs="*", default=[*ARMS, *DETECTS], choices=[*ARMS, *DETECTS], metavar="NAME")
+    made.add_argument("--shape", default="quality", choices=list(SHAPES), help="of the encoders (quality)")
+    made.add_argument("--arms", nargs="*", metavar="NAME", help="of the screening and of fine-tuning (all)")
     made.add_argument("--tasks", nargs="*", default=list(TASKS)[:-1], choices=list(TASKS), metavar="NAME")
     made.add_argument("--minutes", type=float, default=20.0, metavar="M", help="of the screening (20)")
     made.add_argument("--long-minutes", type=float, default=60.0, metavar="M", help="of the long runs (60)")

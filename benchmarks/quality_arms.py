@@ -21,10 +21,28 @@ from slimbert.model.presets import from_pattern
 from slimbert.parts.absorbed import PRICE
 from slimbert.train.environment import best_dtype
 
-DIM, HEAD_DIM = 192, 32  # hidden: 4 x DIM
 VOCAB, LENGTH, BATCH, LR, RATE = 8192, 128, 64, 1e-3, 0.15
 EVALUATE, CHECKPOINT = 100, 500  # updates between
 GENERATOR = 0.25  # of the width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The size of the encoders, hidden units 4 x dim. places: the layers before a narrowing; fewer: the depths of the
+    BERTs that cost as much, one for each; grouped: the layers of GroupBERT that cost what BERT costs."""
+
+    layers: int
+    dim: int
+    head_dim: int
+    places: tuple[int, int]
+    fewer: tuple[int, int]
+    grouped: int
+
+
+SHAPES = {
+    "quality": Shape(layers=6, dim=192, head_dim=32, places=(1, 2), fewer=(3, 4), grouped=4),
+    "small": Shape(layers=12, dim=256, head_dim=64, places=(2, 4), fewer=(5, 7), grouped=8),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +57,10 @@ class Arm:
     def narrows(self) -> bool:
         return ":" in self.pattern
 
-    def recipe(self, *, lr: float = LR, dim: int | None = None) -> dict[str, Any]:
-        """The recipe without its budget; dim: the width if it is not DIM."""
-        dim = dim or DIM
-        encoder = {"pattern": self.pattern, "dim": dim, "head_dim": HEAD_DIM, "hidden": 4 * dim}
+    def recipe(self, shape: Shape, *, lr: float = LR) -> dict[str, Any]:
+        """The recipe without its budget."""
+        encoder: dict[str, Any] = {"pattern": self.pattern, "dim": shape.dim, "head_dim": shape.head_dim}
+        encoder["hidden"] = 4 * shape.dim
         encoder |= {"wiring": self.wiring} if self.wiring else {}
         found: dict[str, Any] = {"optim": {"lr": lr}}
         if self.detects:
@@ -50,33 +68,49 @@ class Arm:
             return found | {"model": {"encoder": encoder, "head": {"kind": "replaced_token"}}, "objective": objective}
         return found | {"model": {"encoder": encoder, "head": {"kind": "masked_lm"}}}
 
-    def multiply_adds(self, *, vocab: int, length: int, dim: int | None = None) -> float:
+    def multiply_adds(self, shape: Shape, *, vocab: int, length: int) -> float:
         """Millions, of a forward pass over a text, its masked places alone answered for; the generator counts."""
-        dim, few = dim or DIM, round(RATE * length)
-        sizes: dict[str, Any] = {"dim": dim, "head_dim": HEAD_DIM, "hidden": 4 * dim, "vocab": vocab}
-        encoder = from_pattern(self.pattern, wiring=self.wiring, **sizes)  # type: ignore[arg-type]
+        few, wiring = round(RATE * length), self.wiring
+        sizes: dict[str, Any] = {"dim": shape.dim, "head_dim": shape.head_dim, "hidden": 4 * shape.dim, "vocab": vocab}
+        encoder = from_pattern(self.pattern, wiring=wiring, **sizes)  # type: ignore[arg-type]
         if self.detects:
             small = generator_of(encoder, width=GENERATOR)
             return of_replaced_tokens(encoder, small, length=length, few=few) / 1e6
         return of_masked_lm(encoder, length=length, few=few) / 1e6
 
 
-BERT = "BERT"
-ARMS = {
-    BERT: Arm(pattern="6{sf}"),
-    "BERT of 3 layers": Arm(pattern="3{sf}"),  # the multiply-adds of narrow 1
-    "BERT of 4 layers": Arm(pattern="4{sf}"),  # of narrow 2, and a tenth more
-    "narrow 1": Arm(pattern="1{sf}:5{sf}"),
-    "narrow 2": Arm(pattern="2{sf}:4{sf}"),
-    "context first": Arm(pattern="2{sf},4{s}:4{f}"),
-    "ConvBERT": Arm(pattern="6{mf}"),
-    "GroupBERT": Arm(pattern="4{cgsg}"),
-    "narrow ConvBERT": Arm(pattern="2{mf}:4{mf}"),
-    "narrow ConvBERT without convolution behind": Arm(pattern="2{mf}:4{sf}"),
-}
-CONTROLS = ("BERT of 3 layers", "BERT of 4 layers")
-DETECTS = {"ConvBERT finding replaced tokens": Arm(pattern="6{mf}", detects=True)}
-FAMILIES = {"BERT, pre-norm": Arm(pattern="6{sf}", wiring="pre"), "GroupBERT": Arm(pattern="4{cgsg}")}
+BERT, FEWER = "BERT", "BERT of "  # FEWER: what the names of the controls begin with
+
+
+def arms(shape: Shape) -> dict[str, Arm]:
+    """The arms of the screening, by name."""
+    all_, (first, second) = shape.layers, shape.places
+    behind, fewer = all_ - second, {f"{FEWER}{depth} layers": Arm(pattern=f"{depth}{{sf}}") for depth in shape.fewer}
+    narrow = {f"narrow {place}": Arm(pattern=f"{place}{{sf}}:{all_ - place}{{sf}}") for place in (first, second)}
+    return {
+        BERT: Arm(pattern=f"{all_}{{sf}}"),
+        **fewer,
+        **narrow,
+        "context first": Arm(pattern=f"2{{sf}},{all_ - 2}{{s}}:{all_ - 2}{{f}}"),
+        "ConvBERT": Arm(pattern=f"{all_}{{mf}}"),
+        "GroupBERT": Arm(pattern=f"{shape.grouped}{{cgsg}}"),
+        "narrow ConvBERT": Arm(pattern=f"{second}{{mf}}:{behind}{{mf}}"),
+        "narrow ConvBERT without convolution behind": Arm(pattern=f"{second}{{mf}}:{behind}{{sf}}"),
+    }
+
+
+def detecting(shape: Shape) -> dict[str, Arm]:
+    """The arms that find replaced tokens."""
+    return {"ConvBERT finding replaced tokens": Arm(pattern=f"{shape.layers}{{mf}}", detects=True)}
+
+
+def families(shape: Shape) -> dict[str, Arm]:
+    """What is compared at several widths, at about equal multiply-adds."""
+    bert = Arm(pattern=f"{shape.layers}{{sf}}", wiring="pre")
+    return {PRE_NORM: bert, GROUPED: Arm(pattern=f"{shape.grouped}{{cgsg}}")}
+
+
+PRE_NORM, GROUPED = "BERT, pre-norm", "GroupBERT"
 
 
 def prepared(work: Path, articles: int) -> Path:
@@ -104,6 +138,7 @@ def unigram_entropy(folder: Path) -> float:
 
 def pretrained(
     arm: Arm,
+    shape: Shape,
     folder: Path,
     out: Path,
     *,
@@ -111,7 +146,6 @@ def pretrained(
     seed: int = 0,
     device: str = "cpu",
     lr: float = LR,
-    dim: int | None = None,
 ) -> dict[str, Any]:
     """One run, gone on with where it stopped: its curve [seconds, validation loss, tokens], and what it is.
 
@@ -120,7 +154,7 @@ def pretrained(
     compiled = device != "cpu" or best_dtype("cpu") == "bfloat16"
     train = {"batch_size": BATCH, "evaluate_every": EVALUATE, "checkpoint_every": CHECKPOINT, "keep": 1}
     made = pretrain(
-        arm.recipe(lr=lr, dim=dim) | {"train": train | {"compile": compiled}},
+        arm.recipe(shape, lr=lr) | {"train": train | {"compile": compiled}},
         data=folder,
         out=out,
         budget=budget,
@@ -135,13 +169,13 @@ def pretrained(
         "pattern": arm.pattern,
         "wiring": arm.wiring,
         "detects": arm.detects,
-        "dim": dim or DIM,
+        "dim": shape.dim,
         "lr": lr,
         "curve": [[row["seconds"], row["val_loss"], row["tokens"]] for row in rows if "val_loss" in row],
         "tokens": made.tokens,
         "seconds": made.seconds,
         "val_loss": made.val_loss,
-        "multiply_adds": arm.multiply_adds(vocab=shards.vocab_size, length=shards.seq_len, dim=dim),
+        "multiply_adds": arm.multiply_adds(shape, vocab=shards.vocab_size, length=shards.seq_len),
         "row": shards.seq_len,
         "price": PRICE,
         "compiled": compiled,

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from arms import listed, table
 from goals import ABSENT
-from quality_arms import ARMS, BERT, CONTROLS, DETECTS, FAMILIES, at, spent
+from quality_arms import BERT, FEWER, GROUPED, PRE_NORM, SHAPES, Arm, arms, at, detecting, spent
 from quality_tasks import SENTENCES, TASKS
 from records import describe, done, everything, picture
 
@@ -31,6 +31,12 @@ def label(run: Run) -> str:
 def minutes(run: Run) -> float:
     """The time that a run was given."""
     return float(str(run["key"]).partition(" min, ")[0])
+
+
+def wanted(name: str) -> dict[str, Arm]:
+    """The arms that the record should have."""
+    shape = SHAPES[done(name, "settings")["shape"]]
+    return arms(shape) | detecting(shape)
 
 
 def write(name: str) -> None:
@@ -62,7 +68,7 @@ def run_table(name: str, entropy: float) -> str:
         shown = [f"{run['multiply_adds']:.0f}", speed, f"{run['tokens'] / 1e6:.1f}", loss, _counts(run, entropy)]
         rows.append([key, f"`{run['pattern']}`", *shown])
     there = {label(run) for run in seen.values()}
-    rows += [[one, f"`{arm.pattern}`", *[ABSENT] * 5] for one, arm in (ARMS | DETECTS).items() if one not in there]
+    rows += [[one, f"`{arm.pattern}`", *[ABSENT] * 5] for one, arm in wanted(name).items() if one not in there]
     return table(columns, rows)
 
 
@@ -119,13 +125,13 @@ def ahead(name: str, entropy: float) -> list[str]:
     if bert is None or len(first) < 2:
         return [f"{goal}: {ABSENT}."]
     counted = {one: run for one, run in first.items() if counts_from(run, entropy) is not None}
-    always = [one for one, run in counted.items() if one not in (BERT, *CONTROLS) and is_ahead(run, bert)]
+    always = [one for one, run in counted.items() if not one.startswith(BERT) and is_ahead(run, bert)]
     said = [f"{goal}: {', '.join(always)}." if always else f"{goal}: **short**, none of those that count."]
     left_out = [one for one in first if one not in counted]
     said += [f"Not counted, since their loss is too high: {', '.join(left_out)}."] if left_out else []
     if counted:
         best = min(counted, key=lambda one: counted[one]["val_loss"])
-        fewer = best in CONTROLS
+        fewer = best.startswith(FEWER)
         said.append(
             f"Lowest loss at the end of the screening: {best}, {counted[best]['val_loss']:.3f}"
             + (": **a BERT with fewer layers is ahead of all.**" if fewer else ".")
@@ -187,7 +193,7 @@ def per_flop(name: str) -> str:
     widths = sorted({one["dim"] for key, one in found.items() if key.startswith("width ")})
     said, lower = [], []
     for dim in widths:
-        pair = [found.get(f"width {dim}, {family}") for family in FAMILIES]
+        pair = [found.get(f"width {dim}, {family}") for family in (PRE_NORM, GROUPED)]
         if None not in pair:
             (bert, group) = pair
             lower.append(group["val_loss"] < bert["val_loss"])
@@ -238,7 +244,7 @@ def apart(one: Run, other: Run) -> str:
 def draw(name: str, entropy: float) -> None:
     """Loss against minutes of training, and the mean score of the tasks against minutes of pretraining."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
-    colours = {one: f"C{place % 10}" for place, one in enumerate(ARMS | DETECTS)}
+    colours = {one: f"C{place % 10}" for place, one in enumerate(wanted(name))}
     named: set[str] = set()
     found = scores(name)
     for key, run in runs(name).items():
@@ -246,7 +252,9 @@ def draw(name: str, entropy: float) -> None:
         style: dict[str, Any] = {"color": colours[one], "label": None if one in named else one}
         if not run["detects"]:
             curve = np.array(run["curve"], dtype=float)
-            left.plot(curve[:, 0] / 60, curve[:, 1], linewidth=1.6, linestyle="--" if one in CONTROLS else "-", **style)
+            left.plot(
+                curve[:, 0] / 60, curve[:, 1], linewidth=1.6, linestyle="--" if one.startswith(FEWER) else "-", **style
+            )
             named.add(one)
         mean = mean_score(found[key])
         if mean is not None:

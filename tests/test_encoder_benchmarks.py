@@ -5,6 +5,7 @@ Nothing is measured.
 
 import importlib
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -156,7 +157,9 @@ def test_multiply_adds_of_the_published_form(monkeypatch: pytest.MonkeyPatch):
 def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script with toy sizes."""
     made, arms, tasks = script("quality"), script("quality_arms"), script("quality_tasks")
-    for name, value in {"DIM": 32, "HEAD_DIM": 16, "BATCH": 8, "EVALUATE": 2, "CHECKPOINT": 1000}.items():
+    toy = replace(arms.SHAPES["quality"], dim=32, head_dim=16)
+    monkeypatch.setitem(arms.SHAPES, "quality", toy)
+    for name, value in {"BATCH": 8, "EVALUATE": 2, "CHECKPOINT": 1000}.items():
         monkeypatch.setattr(arms, name, value)
     for name, value in {"WIDTHS": (32,), "RATES": (1e-3,), "SEEDS": 2}.items():
         monkeypatch.setattr(made, name, value)
@@ -199,13 +202,18 @@ def test_quality_for_time_goes_on_stage_by_stage(
     assert capsys.readouterr().out == ""
     with pytest.raises(SystemExit):
         quality.main(["screening", *words, "--long-minutes", "1"])
+    with pytest.raises(SystemExit):
+        quality.main(["screening", *words, "--arms", "narrow 3"])
+    assert "narrow 3: no such arm" in capsys.readouterr().err
 
 
-def test_the_controls_cost_what_narrow_encoders_do():
-    arms = script("quality_arms")
-    macs = {name: arm.multiply_adds(vocab=8192, length=128) for name, arm in arms.ARMS.items()}
-    assert macs["BERT of 3 layers"] == pytest.approx(macs["narrow 1"], rel=0.05)
-    assert macs["narrow 2"] < macs["BERT of 4 layers"] < 1.15 * macs["narrow 2"]
+@pytest.mark.parametrize("name", ["quality", "small"])
+def test_the_controls_cost_what_narrow_encoders_do(name: str):
+    made = script("quality_arms")
+    shape = made.SHAPES[name]
+    macs = {name: arm.multiply_adds(shape, vocab=8192, length=128) for name, arm in made.arms(shape).items()}
+    for place, depth in zip(shape.places, shape.fewer, strict=True):
+        assert 0.9 < macs[f"BERT of {depth} layers"] / macs[f"narrow {place}"] < 1.15
     assert macs["GroupBERT"] == pytest.approx(macs["BERT"], rel=0.1)
 
 
@@ -227,7 +235,7 @@ def scored(key: str, value: float, *, tasks: tuple[str, ...]) -> None:
 
 def test_claims_follow_from_the_figures():
     report, keep = script("quality_report"), script("records").keep
-    keep("zz", "settings", {"minutes": 20.0})
+    keep("zz", "settings", {"minutes": 20.0, "shape": "quality"})
     said = " ".join(report.claims("zz", 7.0))
     assert said.count("not measured") == 6  # nothing is
     kept("20 min, BERT 0", [6.6, 6.4, 6.2, 6.1])
