@@ -211,10 +211,15 @@ def test_quality_for_time_goes_on_stage_by_stage(
 def test_the_controls_cost_what_narrow_encoders_do(name: str):
     made = script("quality_arms")
     shape = made.SHAPES[name]
-    macs = {name: arm.multiply_adds(shape, vocab=8192, length=128) for name, arm in made.arms(shape).items()}
+    found = made.arms(shape)
+
+    def ratio(one: str, other: str) -> float:
+        first, second = (found[label].multiply_adds(shape, vocab=300, length=128) for label in (one, other))
+        return first / second
+
     for place, depth in zip(shape.places, shape.fewer, strict=True):
-        assert 0.9 < macs[f"BERT of {depth} layers"] / macs[f"narrow {place}"] < 1.15
-    assert macs["GroupBERT"] == pytest.approx(macs["BERT"], rel=0.1)
+        assert 0.9 < ratio(f"BERT of {depth} layers", f"narrow {place}") < 1.15
+    assert 0.9 < ratio("GroupBERT", "BERT") < 1.1
 
 
 def kept(name: str, losses: list[float], **changed: Any) -> dict[str, Any]:
