@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,13 +32,13 @@ HEADS = (4, 12)  # of 64: widths 256 and 768
 PRICES = [round(0.25 * 1.1**step, 3) for step in range(40)]
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seconds", type=float, default=0.5, help="of each way of each shape, about")
     options.add_argument("--device", default="cpu")
     options.add_argument("--dtype", default="", help="float32 or bfloat16; the faster one here if not given")
     options.add_argument("--name", default="absorbed")
-    chosen = options.parse_args()
+    chosen = options.parse_args(argv)
     same_machine(chosen.name)
     dtype = chosen.dtype or best_dtype(chosen.device)
     place: dict[str, Any] = {"device": chosen.device, "dtype": getattr(torch, dtype)}

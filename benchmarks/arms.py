@@ -113,8 +113,9 @@ def ours(
     few_shot: int | None = None,
     baselines: bool = False,
     ticket: Path | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """One `slimbert finetune` on the processor: the scores of the test (of validation where there is none), the seconds
+    """One `slimbert finetune`: the scores of the test (of validation where there is none), the seconds
     to the end of the last update and to the last update itself, its tokens (padding counts) and baselines.
 
     out: keeps the run, and goes on with one that was interrupted. ticket: the recipe of one that is drawn first.
@@ -130,7 +131,7 @@ def ours(
             resume=run.exists(),
             seed=seed,
             few_shot=few_shot,
-            device="cpu",
+            device=device,
             quiet=True,
             with_baselines=baselines,
         )

@@ -10,6 +10,7 @@ embedding, layers, head and loss are one graph, as `train.compile` does it. By l
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,12 +40,12 @@ def by_layer(recipe: Recipe, batches: list[dict[str, torch.Tensor]]) -> Update:
     return our_update(MaskedLm(model), batches, eager)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=16)
     options.add_argument("--pairs", type=int, default=20)
     options.add_argument("--name", default="compile_scope")
-    chosen = options.parse_args()
+    chosen = options.parse_args(argv)
     same_machine(chosen.name)
     if done(chosen.name, "result") is None:
         model = ModelConfig(encoder=bert_deep_small(), head=MaskedLmConfig())

@@ -11,7 +11,7 @@ The goal is a core of at most a quarter of the linear map. Nothing else may run 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from records import done, keep, same_machine
@@ -99,13 +99,13 @@ def kept(batch: int, length: int, count: int, dtype: torch.dtype) -> dict[str, R
     return {"sums": way(True), "values": way(False), "all_rows": lambda: mixer(x, Context(x))}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--compile", action="store_true")
     options.add_argument("--name", default="convbert_core")
-    chosen = options.parse_args()
+    chosen = options.parse_args(argv)
     same_machine(chosen.name)
     torch.manual_seed(0)
     dtype = getattr(torch, chosen.precision)

@@ -10,7 +10,7 @@ With --compile every arm is compiled alone, under keys of its own. Resumes shape
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -134,12 +134,12 @@ def measured(shape: tuple[int, int], dtype: torch.dtype, rounds: int, *, backwar
     }
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=30)
     options.add_argument("--compile", action="store_true")
     options.add_argument("--name", default="groupbert_core")
-    chosen = options.parse_args()
+    chosen = options.parse_args(argv)
     same_machine(chosen.name)
     for dtype in sorted({"float32", best_dtype("cpu")}, reverse=True):
         for shape in SHAPES:

@@ -22,6 +22,11 @@ def done(name: str, key: str) -> Any:
     return _read(name).get(key)
 
 
+def everything(name: str) -> dict[str, Any]:
+    """All that was kept."""
+    return _read(name)
+
+
 def same_machine(name: str) -> None:
     """Exits where the record was begun on another kind of machine: its figures would not be comparable."""
     file = RECORDS / name / "environment.json"

@@ -8,21 +8,22 @@ Resumes round by round (the first updates are made anew, and not counted). Nothi
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from records import done, keep, same_machine
 
 from slimbert.bench.replaced import rounds, summary
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--narrow", type=int, default=2, help="layers of the narrow generator before the narrowing")
     options.add_argument("--compile", action="store_true")
     options.add_argument("--device", default="cpu")
     options.add_argument("--name", default="rtd_speed")
-    chosen = options.parse_args()
+    chosen = options.parse_args(argv)
     same_machine(chosen.name)
     settings = {"batch": chosen.batch, "narrow": chosen.narrow, "compile": chosen.compile, "device": chosen.device}
     if done(chosen.name, "settings") not in (None, settings):

@@ -1,0 +1,29 @@
+"""The multiply-adds of an encoder that is trained or asked, counted by `model/cost.py`."""
+
+from slimbert.model import EncoderConfig, ModelConfig
+from slimbert.model.cost import cost
+from slimbert.model.heads import MaskedLmConfig, ReplacedTokenConfig
+from slimbert.parts.narrow import NarrowConfig
+
+
+def of_masked_lm(encoder: EncoderConfig, *, length: int, few: int) -> int:
+    """Of a forward pass over a text of `length` tokens of which `few` are predicted; training takes three times as
+    many. A narrow encoder keeps the first row beside them, which answers for nothing."""
+    rows = few + any(isinstance(step, NarrowConfig) for step in encoder.layers)
+    parts = {part.name: part.macs for part in cost(_with(encoder, MaskedLmConfig()), length=length, keep=rows)}
+    return sum(parts.values()) - parts["head"] + parts["head"] * few // rows
+
+
+def of_replaced_tokens(encoder: EncoderConfig, generator: EncoderConfig, *, length: int, few: int) -> int:
+    """Of a forward pass of both models: the discriminator answers for every token, the generator for `few`."""
+    found = sum(part.macs for part in cost(_with(encoder, ReplacedTokenConfig()), length=length))
+    return found + sum(part.macs for part in cost(_with(generator, MaskedLmConfig()), length=length, keep=few))
+
+
+def of_rows(encoder: EncoderConfig, *, length: int, rows: int | None) -> int:
+    """Of a forward pass without a head, `rows` of which are wanted; None: all."""
+    return sum(part.macs for part in cost(ModelConfig(encoder=encoder), length=length, keep=rows))
+
+
+def _with(encoder: EncoderConfig, head: MaskedLmConfig | ReplacedTokenConfig) -> ModelConfig:
+    return ModelConfig(encoder=encoder, head=head)

@@ -1,0 +1,194 @@
+"""The arms of `quality.py`: encoders of one shape, their multiply-adds, their data, and one pretraining run of them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from multiply_adds import of_masked_lm, of_replaced_tokens
+
+from slimbert.data.prepare import prepare
+from slimbert.data.readers import documents
+from slimbert.data.shards import Shards
+from slimbert.data.tokenizer import TextTokenizer
+from slimbert.jobs.pretrain import pretrain
+from slimbert.model.generator import generator_of
+from slimbert.model.presets import from_pattern
+from slimbert.parts.absorbed import PRICE
+from slimbert.train.environment import best_dtype
+
+VOCAB, LENGTH, BATCH, LR, RATE = 8192, 128, 64, 1e-3, 0.15
+EVALUATE, CHECKPOINT = 100, 500  # updates between
+GENERATOR = 0.25  # of the width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The size of the encoders, hidden units 4 x dim. places: the layers before a narrowing; fewer: the depths of the
+    BERTs that cost as much, one for each; grouped: the layers of GroupBERT that cost what BERT costs."""
+
+    layers: int
+    dim: int
+    head_dim: int
+    places: tuple[int, int]
+    fewer: tuple[int, int]
+    grouped: int
+
+
+SHAPES = {
+    "quality": Shape(layers=6, dim=192, head_dim=32, places=(1, 2), fewer=(3, 4), grouped=4),
+    "small": Shape(layers=12, dim=256, head_dim=64, places=(2, 4), fewer=(5, 7), grouped=8),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """An encoder; wiring None: as its letters ask for; `detects`: trained to find replaced tokens, not masked ones."""
+
+    pattern: str
+    wiring: str | None = None
+    detects: bool = False
+
+    @property
+    def narrows(self) -> bool:
+        return ":" in self.pattern
+
+    def recipe(self, shape: Shape, *, lr: float = LR) -> dict[str, Any]:
+        """The recipe without its budget."""
+        encoder: dict[str, Any] = {"pattern": self.pattern, "dim": shape.dim, "head_dim": shape.head_dim}
+        encoder["hidden"] = 4 * shape.dim
+        encoder |= {"wiring": self.wiring} if self.wiring else {}
+        found: dict[str, Any] = {"optim": {"lr": lr}}
+        if self.detects:
+            objective = {"kind": "replaced_tokens", "generator": {"width": GENERATOR}}
+            return found | {"model": {"encoder": encoder, "head": {"kind": "replaced_token"}}, "objective": objective}
+        return found | {"model": {"encoder": encoder, "head": {"kind": "masked_lm"}}}
+
+    def multiply_adds(self, shape: Shape, *, vocab: int, length: int) -> float:
+        """Millions, of a forward pass over a text, its masked places alone answered for; the generator counts."""
+        few, wiring = round(RATE * length), self.wiring
+        sizes: dict[str, Any] = {"dim": shape.dim, "head_dim": shape.head_dim, "hidden": 4 * shape.dim, "vocab": vocab}
+        encoder = from_pattern(self.pattern, wiring=wiring, **sizes)  # type: ignore[arg-type]
+        if self.detects:
+            small = generator_of(encoder, width=GENERATOR)
+            return of_replaced_tokens(encoder, small, length=length, few=few) / 1e6
+        return of_masked_lm(encoder, length=length, few=few) / 1e6
+
+
+BERT, FEWER = "BERT", "BERT of "  # FEWER: what the names of the controls begin with
+
+
+def arms(shape: Shape) -> dict[str, Arm]:
+    """The arms of the screening, by name."""
+    all_, (first, second) = shape.layers, shape.places
+    behind, fewer = all_ - second, {f"{FEWER}{depth} layers": Arm(pattern=f"{depth}{{sf}}") for depth in shape.fewer}
+    narrow = {f"narrow {place}": Arm(pattern=f"{place}{{sf}}:{all_ - place}{{sf}}") for place in (first, second)}
+    return {
+        BERT: Arm(pattern=f"{all_}{{sf}}"),
+        **fewer,
+        **narrow,
+        "context first": Arm(pattern=f"2{{sf}},{all_ - 2}{{s}}:{all_ - 2}{{f}}"),
+        "ConvBERT": Arm(pattern=f"{all_}{{mf}}"),
+        "GroupBERT": Arm(pattern=f"{shape.grouped}{{cgsg}}"),
+        "narrow ConvBERT": Arm(pattern=f"{second}{{mf}}:{behind}{{mf}}"),
+        "narrow ConvBERT without convolution behind": Arm(pattern=f"{second}{{mf}}:{behind}{{sf}}"),
+    }
+
+
+def detecting(shape: Shape) -> dict[str, Arm]:
+    """The arms that find replaced tokens."""
+    return {"ConvBERT finding replaced tokens": Arm(pattern=f"{shape.layers}{{mf}}", detects=True)}
+
+
+def families(shape: Shape) -> dict[str, Arm]:
+    """What is compared at several widths, at about equal multiply-adds."""
+    bert = Arm(pattern=f"{shape.layers}{{sf}}", wiring="pre")
+    return {PRE_NORM: bert, GROUPED: Arm(pattern=f"{shape.grouped}{{cgsg}}")}
+
+
+PRE_NORM, GROUPED = "BERT, pre-norm", "GroupBERT"
+
+
+def prepared(work: Path, articles: int) -> Path:
+    """Rows of wiki_en under `work`, made once; `articles` from the first on."""
+    if not (work / "data" / "manifest.json").exists():
+        work.mkdir(parents=True, exist_ok=True)
+        table = pq.read_table(Path(os.environ["SLIMBERT_DATA"]) / "wiki_en" / "train.parquet", columns=["text"])
+        pq.write_table(table.slice(0, articles), work / "text.parquet")
+        TextTokenizer.train(documents([work / "text.parquet"]), vocab_size=VOCAB).save(work / "tok")
+        prepare([work / "text.parquet"], work / "tok", seq_len=LENGTH, out=work / "data", validation=0.01)
+    return work / "data"
+
+
+def unigram_entropy(folder: Path) -> float:
+    """Nats per token: the loss of a model that knows how frequent tokens are, and nothing else."""
+    shards = Shards.open(folder)
+    counts = np.zeros(shards.vocab_size)
+    for first in range(0, len(shards), 4096):
+        rows = shards.rows(np.arange(first, min(first + 4096, len(shards))))
+        counts += np.bincount(rows.ravel(), minlength=shards.vocab_size)
+    counts[shards.tokenizer().special_ids] = 0
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def pretrained(
+    arm: Arm,
+    shape: Shape,
+    folder: Path,
+    out: Path,
+    *,
+    budget: str,
+    seed: int = 0,
+    device: str = "cpu",
+    lr: float = LR,
+) -> dict[str, Any]:
+    """One run, gone on with where it stopped: its curve [seconds, validation loss, tokens], and what it is.
+
+    budget: as in `slimbert pretrain --budget`. The run stays in `out`, to be fine-tuned.
+    """
+    compiled = device != "cpu" or best_dtype("cpu") == "bfloat16"
+    train = {"batch_size": BATCH, "evaluate_every": EVALUATE, "checkpoint_every": CHECKPOINT, "keep": 1}
+    made = pretrain(
+        arm.recipe(shape, lr=lr) | {"train": train | {"compile": compiled}},
+        data=folder,
+        out=out,
+        budget=budget,
+        seed=seed,
+        resume=out.exists(),
+        device=device,
+        quiet=True,
+    )
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    shards = Shards.open(folder, verify=False)
+    return {
+        "pattern": arm.pattern,
+        "wiring": arm.wiring,
+        "detects": arm.detects,
+        "dim": shape.dim,
+        "lr": lr,
+        "curve": [[row["seconds"], row["val_loss"], row["tokens"]] for row in rows if "val_loss" in row],
+        "tokens": made.tokens,
+        "seconds": made.seconds,
+        "val_loss": made.val_loss,
+        "multiply_adds": arm.multiply_adds(shape, vocab=shards.vocab_size, length=shards.seq_len),
+        "row": shards.seq_len,
+        "price": PRICE,
+        "compiled": compiled,
+        "folder": out.name,
+    }
+
+
+def spent(run: Mapping[str, Any]) -> float:
+    """Multiply-adds that a run took in all, 1e12: three times the forward passes."""
+    return float(3 * run["multiply_adds"] * run["tokens"] / run["row"] / 1e6)
+
+
+def at(run: Mapping[str, Any], seconds: float) -> float:
+    """The validation loss of a run at a time, between two validations by a straight line."""
+    curve = np.array(run["curve"], dtype=float)
+    return float(np.interp(seconds, curve[:, 0], curve[:, 1]))
