@@ -3,9 +3,9 @@
     python benchmarks/absorbed.py [--seconds 0.5] [--device cpu] [--dtype float32] [--name absorbed]
 
 For each shape one attention that reads a memory runs both ways in turn, forward only and with its backward pass; a
-figure is the median of the rounds. Then the constant `PRICE` of parts/absorbed.py is chosen: the one with which the
-rule takes least time over all shapes. Last, ten layers that read one memory, with their keys and values in one product
-and in ten. Goes on where it stopped; nothing else may run on the machine.
+figure is the median of the rounds. Then the constants of parts/absorbed.py are chosen, one with gradients and one
+without: those with which the rule takes least time over all shapes. Last, ten layers that read one memory, with their
+keys and values in one product and in ten. Goes on where it stopped; nothing else may run on the machine.
 """
 
 import argparse
@@ -117,24 +117,30 @@ def milliseconds(ways: dict[str, Callable[[], None]], *, seconds: float, device:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def rule(name: str, dtype: str) -> dict[str, Any]:
-    """The price with the least time over all shapes, each relative to its faster way; what the rule costs with it."""
-    found: list[dict[str, Any]] = []
-    for train in ("inference", "training"):
-        for heads in HEADS:
-            for length in LENGTHS:
-                keys = [f"{dtype} {train} heads {heads} length {length} rows {rows}" for rows in ROWS if rows < length]
-                found += [done(name, key) for key in keys]
+def rule(name: str, dtype: str) -> dict[str, dict[str, float]]:
+    """The price with gradients (training) and without (inference), and what the rule costs with it over all shapes: how
+    much longer it takes than the faster way, in the mean and at worst."""
+    now = {"inference": absorbed.PRICE_WITHOUT_GRADIENTS, "training": absorbed.PRICE}
+    out: dict[str, dict[str, float]] = {}
+    for kind, used in now.items():
+        keys = [
+            f"{dtype} {kind} heads {heads} length {length} rows {rows}"
+            for heads in HEADS for length in LENGTHS for rows in ROWS if rows < length
+        ]  # fmt: skip
+        found = [done(name, key) for key in keys]
+        price = min(PRICES, key=lambda one: regret(found, one))
+        out[kind] = {"price": price, **dict(zip(("mean regret", "worst regret"), regret(found, price), strict=True))}
+        with_code = dict(zip(("mean regret with it", "worst regret with it"), regret(found, used), strict=True))
+        out[kind] |= {"price in the code": used, **with_code}
+    return out
 
-    def regret(price: float) -> float:
-        """How much longer the rule takes than the faster way, in the mean."""
-        taken = [one["absorbed" if _pays(one, price) else "projected"] for one in found]
-        best = [min(one["absorbed"], one["projected"]) for one in found]
-        return statistics.mean(a / b for a, b in zip(taken, best, strict=True)) - 1
 
-    price = min(PRICES, key=regret)
-    now = absorbed.PRICE
-    return {"price": price, "regret": regret(price), "price in the code": now, "regret with it": regret(now)}
+def regret(found: Sequence[dict[str, Any]], price: float) -> tuple[float, float]:
+    """How much longer the rule takes than the faster way, in the mean and at worst."""
+    taken = [one["absorbed" if _pays(one, price) else "projected"] for one in found]
+    best = [min(one["absorbed"], one["projected"]) for one in found]
+    over = [a / b - 1 for a, b in zip(taken, best, strict=True)]
+    return statistics.mean(over), max(over)
 
 
 def _pays(one: dict[str, Any], price: float) -> bool:

@@ -327,7 +327,7 @@ def test_absorbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert {key for key in found if "rows" in key} == {
         f"float32 {mode} heads 1 length 32 rows {rows}" for mode in ("inference", "training") for rows in (1, 4)
     }
-    assert found["float32 rule"]["price"] > 0
+    assert all(found["float32 rule"][mode]["price"] > 0 for mode in ("inference", "training"))
     assert found["float32 training heads 1 ten layers"]["one"] > 0
     run.main(words)
     assert {k: v for k, v in results(tmp_path).items() if "rows" in k} == {
