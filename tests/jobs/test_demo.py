@@ -17,6 +17,7 @@ from slimbert.jobs.demo import folder as demo_folder
 from slimbert.jobs.demo import run as job
 from slimbert.jobs.demo.contest import Contender, deal, verdict
 from slimbert.jobs.demo.plan import Size
+from slimbert.jobs.demo.report import picture
 from slimbert.jobs.demo.result import Demo
 from slimbert.jobs.demo.run import demo
 from slimbert.jobs.predict import load
@@ -139,3 +140,9 @@ def test_the_verdict_says_when_seeds_do_not_settle_it():
     assert clear == ["A won with 61.0%. A is 20.0 points above B (95% interval 20.0 to 20.0)."]
     open_ = verdict([contender("A", 0.5, 0.41, 0.47), contender("B", 0.4, 0.46, 0.45)])
     assert "but 3 seeds do not settle it" in open_[0]
+
+
+def test_an_interval_that_passes_all_and_nothing_is_drawn():
+    wide = Contender("small encoder, pretrained", 0.5, -8.0, 9.0, (0.1, 0.9), 1.0, None, None)
+    rows = [{"seconds": 1.0, "loss": 6.0}, {"seconds": 2.0, "loss": 5.0}]
+    assert picture(rows, [wide, contender("majority class", 0.2, 0.2)]).startswith(b"\x89PNG")  # a warning is an error

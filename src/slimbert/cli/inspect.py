@@ -42,11 +42,7 @@ def show(
     """
     from ..jobs.overview import show as job
 
-    if beside and heads is None:
-        raise typer.BadParameter("--beside goes with --heads")
-    sources = [context.get_parameter_source(name) for name in ("length", "batch", "keep", "settings")]
-    if heads is not None and any(source is not None and source.name != "DEFAULT" for source in sources):
-        raise typer.BadParameter("--length, --batch, --keep and --set do not go with --heads")
+    _check(context, heads, beside)
     if heads is not None:
         from ..jobs.distances import head_distances
 
@@ -58,6 +54,15 @@ def show(
     with output.results(json) as result:
         made = job(model, length=length, batch=batch, keep=keep, settings=settings or ())
         result(made, *tables.shown(made))
+
+
+def _check(context: typer.Context, heads: Path | None, beside: list[Path] | None) -> None:
+    """Raises BadParameter where options of a table and of heads are mixed."""
+    if heads is None and beside:
+        raise typer.BadParameter("--beside goes with --heads")
+    sources = [context.get_parameter_source(name) for name in ("length", "batch", "keep", "settings")]
+    if heads is not None and any(source is not None and source.name != "DEFAULT" for source in sources):
+        raise typer.BadParameter("--length, --batch, --keep and --set do not go with --heads")
 
 
 @app.command("list")

@@ -116,18 +116,17 @@ def _loss(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 def _scores(axes: Axes, found: Sequence[Contender]) -> None:
     places = np.arange(len(found))[::-1]
     means = np.array([one.accuracy for one in found]) * 100
-    reach = np.array([[100 * (one.accuracy - one.low), 100 * (one.high - one.accuracy)] for one in found]).T
+    ends = np.array([(max(one.low, 0.0), min(one.high, 1.0)) for one in found]) * 100  # an interval may pass 0 and 100%
+    reach = np.abs(ends - means[:, None]).T
     colors = [OURS if one.name.endswith(", pretrained") else QUIET for one in found]
     axes.barh(
         places, means, xerr=np.nan_to_num(reach), color=colors, height=0.62, error_kw={"ecolor": INK, "capsize": 3}
     )
-    for place, one in zip(places, found, strict=True):
-        end = 100 * max(one.accuracy, one.high if one.high == one.high else 0)
-        axes.text(end + 1.2, place, f"{one.accuracy:.1%}", va="center", color=INK, fontsize=9.5)
+    tops = np.fmax(means, ends[:, 1])
+    for place, top, mean in zip(places, tops, means, strict=True):
+        axes.text(top + 1.2, place, f"{mean:.1f}%", va="center", color=INK, fontsize=9.5)
     axes.set_yticks(places, [one.name.replace(", ", "\n").replace(" + ", "\n+ ") for one in found])
-    axes.set_xlim(
-        0, min(100, max(100 * one.high if one.high == one.high else 100 * one.accuracy for one in found) + 12)
-    )
+    axes.set_xlim(0, tops.max() + 12)
     seeds = len(found[0].scores)
     axes.set_title(f"Which library is it from? {seeds} seeds", loc="left", fontsize=11, color=INK, fontweight="bold")
     axes.set_xlabel("accuracy on the test rows (%), 95% interval", color=INK)
