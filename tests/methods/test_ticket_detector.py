@@ -93,7 +93,8 @@ def test_ticket_detector_waits_for_first_warmup_and_least():
     assert drawn_at(watch(first=0.3), lambda step: 0) == (30, "detected")
     assert drawn_at(watch(clock=CLOCK._replace(warm=0.4)), lambda step: 0) == (40, "detected")
     assert drawn_at(watch(least=50), lambda step: 0) == (50, "detected")
-    assert drawn_at(watch(clock=CLOCK._replace(warm=2.0)), lambda step: 0) == (90, "latest")
+    with pytest.raises(InputError, match="over before the warm-up is"):
+        watch(clock=CLOCK._replace(warm=2.0))
 
 
 def test_ticket_at_a_fixed_share_is_drawn_there():
