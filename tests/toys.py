@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from torch.testing import assert_close
 
 from slimbert.config import KINDS
 from slimbert.model.encoder import EncoderConfig
@@ -138,6 +140,18 @@ def answer_and_gradients(model: Model, run: Any, ids: Tensor, **given: Any) -> t
     y = run(ids, **given)
     y.square().mean().backward()
     return y.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def assert_compiled_is_eager(model: Model, ids: Tensor, **given: Any) -> None:
+    """One graph gives the same answer and gradients; ahead-of-time autograd, without code generation."""
+    torch.compiler.reset()
+    counters.clear()
+    eager = answer_and_gradients(model, model, ids, **given)
+    run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
+    compiled = answer_and_gradients(model, run, ids, **given)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+    assert_close(compiled, eager, rtol=2e-5, atol=2e-5)  # float32, sums in another order
 
 
 class Batch:

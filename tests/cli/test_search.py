@@ -62,6 +62,7 @@ def test_search_shows_hits(built: Path, slimbert: Slimbert):
     found = slimbert("search", built, "good phone", "--top", 3)
     assert found.code == 0 and found.out.startswith("good phone\n")
     assert found.out.count("c.csv:row") == 3 and "vectors; 40 passages" in found.out and found.err == ""
+    assert "BM25" in found.out and all("  bm25 " in line for line in found.out.splitlines() if "c.csv" in line)
     assert all(len(line) <= NARROW for line in found.out.splitlines() if "c.csv" not in line)
     nothing = slimbert("search", built, "unheard", "--method", "bm25")
     assert nothing.code == 0 and "nothing found" in nothing.out
@@ -76,6 +77,10 @@ def test_search_as_json(built: Path, slimbert: Slimbert, method: str):
     assert len(hits) == 4 and set(hits[0]) == {"text", "score", "place", "id"}
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     assert hits[0]["id"].startswith("n") and ":row " in hits[0]["place"]
+    words = slimbert("search", built, "good phone", "--method", "bm25", "--top", 100, "--json").json["found"][0]["hits"]
+    ranks = {hit["place"]: rank for rank, hit in enumerate(words, 1)}
+    assert made["found"][0]["bm25"] == [ranks.get(hit["place"]) for hit in hits]
+    assert method != "bm25" or made["found"][0]["bm25"] == [1, 2, 3, 4]
 
 
 def test_search_for_a_file_of_queries(built: Path, tmp_path: Path, slimbert: Slimbert):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.small import corpus
+from jobs.small import corpus, encoder_in, labelled
 from slimbert.train.run import RunFolder
 
 
@@ -13,6 +13,18 @@ from slimbert.train.run import RunFolder
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared toy data with a validation split; the last row of train is padded."""
     return corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh encoder of two layers with the tokenizer of the toy data; nothing writes into it."""
+    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled toy rows in a CSV; nothing writes into it."""
+    return labelled(tmp_path_factory.mktemp("reviews") / "reviews.csv")
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from slimbert.config import dump
 from slimbert.data.prepare import prepare
+from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
+from slimbert.model import ModelConfig, fresh, presets, save_model, with_dropout
 
 WORDS = [a + b for a in ("ba", "de", "fi", "go", "ku", "la") for b in ("ma", "ne", "ri", "so", "tu")]
 GOOD, BAD = ("bama", "dene", "firi"), ("goso", "kutu", "lama")
@@ -34,6 +37,15 @@ def corpus(folder: Path, *, documents: int = 60, seq_len: int = 16, validation: 
     return folder / "data"
 
 
+def encoder_in(folder: Path, data: Path, pattern: str = "2{sf}", *, dim: int = 64) -> Path:
+    """A fresh encoder with the tokenizer of `data`."""
+    shards = Shards.open(data)
+    config = presets.from_pattern(pattern, dim=dim, head_dim=32, vocab=shards.vocab_size, max_len=64)
+    save_model(fresh(ModelConfig(encoder=config), 0), folder)
+    TextTokenizer.load(shards.tokenizer_folder).save(folder)
+    return folder
+
+
 def recipe(
     *,
     layers: str = "2{sf}",
@@ -45,9 +57,6 @@ def recipe(
     """A toy recipe; `train` are its train settings."""
     encoder: dict[str, Any] = {"pattern": layers, "dim": 32, "head_dim": 16, "hidden": 64, "max_len": 32}
     if dropout:
-        from slimbert.config import dump
-        from slimbert.model import presets, with_dropout
-
         encoder = dump(with_dropout(presets.from_pattern(layers, dim=32, head_dim=16, hidden=64, max_len=32), dropout))
         del encoder["embedding"]["vocab"]  # the data's
     defaults = {"steps": 8, "batch_size": 8, "evaluate_rows": 8, "precision": "float32"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.small import differences, labelled
-from jobs.test_finetune import HERE, encoder_in
+from jobs.small import differences, encoder_in, labelled
+from jobs.test_finetune import HERE
 from slimbert.data.tasks import Split, load_task
 from slimbert.errors import InputError
 from slimbert.jobs.depth import AskedDepth, chosen_depth

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.small import labelled
-from jobs.test_finetune import encoder_in
+from jobs.small import encoder_in, labelled
 from jobs.test_task_kinds import sentences, write
 from jobs.test_token_tasks import questions
 from jobs.test_token_tasks import sentences as tagged

@@ -12,7 +12,6 @@ import torch
 from torch.nn import functional
 
 from jobs.small import WORDS
-from jobs.test_finetune import encoder_in
 from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -24,11 +23,6 @@ from slimbert.train.contrast import in_batch, scored
 
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
 
 
 def write(path: Path, **columns: list) -> Path:

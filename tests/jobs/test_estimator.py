@@ -15,7 +15,6 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 
 from jobs.small import BAD, GOOD, NEITHER, WORDS
-from jobs.test_finetune import encoder_in
 from slimbert import SlimbertClassifier
 from slimbert.errors import InputError
 from slimbert.jobs.predict import load
@@ -24,11 +23,6 @@ pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 QUICK = {"min_updates": 30, "epochs": 1, "device": "cpu"}
 TEXTS = [f"{(GOOD if i % 2 else BAD)[i % 3]} {NEITHER[i % 7]} {NEITHER[i % 5]} {NEITHER[i % 3]}" for i in range(210)]
 LABELS = np.array(["no", "yes"])[np.arange(210) % 2]
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ import pytest
 import torch
 import yaml
 
-from jobs.small import WORDS, child, differences, labelled, losses, recipe, rows, steps_saved
-from slimbert.data.shards import Shards
+from jobs.small import WORDS, child, differences, encoder_in, labelled, losses, recipe, rows, steps_saved
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError, Interrupted, RunError
@@ -28,7 +27,7 @@ from slimbert.jobs.predict import load
 from slimbert.jobs.pretrain import pretrain
 from slimbert.jobs.settings import Settings, default_lr, every
 from slimbert.jobs.tasks import kind_for
-from slimbert.model import ModelConfig, fresh, load_model, presets, save_model
+from slimbert.model import ModelConfig, fresh, load_model, presets
 from slimbert.model.heads import PoolerConfig, SequenceConfig
 from slimbert.model.transform import put_tokens_back, with_tokens
 from slimbert.train import checkpoints
@@ -41,25 +40,6 @@ from slimbert.train.supervised import Supervised, one_class
 pytestmark = pytest.mark.usefixtures("no_picture")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True, "with_baselines": False}
 QUICK = ("min_updates=12", "epochs=1", "evaluations=4", "batch_size=16")
-
-
-def encoder_in(folder: Path, data: Path, pattern: str = "2{sf}", *, dim: int = 64) -> Path:
-    """A fresh encoder with the tokenizer of `data`."""
-    shards = Shards.open(data)
-    config = presets.from_pattern(pattern, dim=dim, head_dim=32, vocab=shards.vocab_size, max_len=64)
-    save_model(fresh(ModelConfig(encoder=config), 0), folder)
-    TextTokenizer.load(shards.tokenizer_folder).save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return labelled(tmp_path_factory.mktemp("reviews") / "reviews.csv")
 
 
 @pytest.fixture(scope="module")

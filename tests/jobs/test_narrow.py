@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from jobs.small import BAD, GOOD, NEITHER, corpus, recipe
-from jobs.test_finetune import encoder_in
+from jobs.small import BAD, GOOD, NEITHER, corpus, encoder_in, recipe
 from slimbert.data.shards import Shards
 from slimbert.data.tasks import Split
 from slimbert.data.tokenizer import TextTokenizer

@@ -10,7 +10,6 @@ import pytest
 
 import slimbert
 from jobs.small import GOOD, NEITHER, labelled
-from jobs.test_finetune import encoder_in
 from slimbert.data.shards import Shards
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -22,11 +21,6 @@ from slimbert.model.heads import MaskedLmConfig
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 TEXTS = [f"{NEITHER[0]} {GOOD[0]}", f"{NEITHER[1]}", f"{GOOD[1]} {NEITHER[2]} {GOOD[2]} {NEITHER[0]}"]
 SETTINGS = ("min_updates=20", "epochs=1", "evaluations=1", "lr=1e-3", "max_len=24", "windows=cut")
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
 
 
 def tuned(encoder: Path, folder: Path, data: Path, **options: Any) -> Predictor:

@@ -16,7 +16,6 @@ import torch
 
 import slimbert.hf
 from jobs.small import BAD, GOOD, NEITHER, labelled
-from jobs.test_finetune import encoder_in
 from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -36,11 +35,6 @@ from slimbert.train.supervised import IGNORED, Supervised, each_label, merged, n
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
 ALONE: dict[str, Any] = {**HERE, "with_baselines": False}
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
 
 
 def write(path: Path, **columns: list) -> Path:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.small import differences, labelled, rows
-from jobs.test_finetune import encoder_in
+from jobs.small import differences, encoder_in, rows
 from jobs.test_ticket_runs import HERE, ticket
 from slimbert.data.tasks import load_task
 from slimbert.jobs.evaluate import evaluate
@@ -28,11 +27,6 @@ PATTERNS = {
     "convbert": "2{mf}",
     "narrow groupbert": "1{cgsg}:1{cgsg}",
 }
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return labelled(tmp_path_factory.mktemp("reviews") / "reviews.csv")
 
 
 @pytest.mark.parametrize(("name", "start"), [*((name, "rewind") for name in PATTERNS), ("bert", "continue")])

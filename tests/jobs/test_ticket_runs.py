@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.small import child, differences, labelled, losses, recipe, replaced, rows, steps_saved, together
-from jobs.test_finetune import encoder_in
+from jobs.small import child, differences, encoder_in, losses, recipe, replaced, rows, steps_saved, together
 from jobs.test_pretrain import counted
 from slimbert.data.shards import Shards
 from slimbert.data.tasks import load_task
@@ -55,16 +54,6 @@ def ticket(start: str = "rewind", **sections: Any) -> dict[str, Any]:
     search = {"checkpoint_every": 2, "lr": 10.0}
     plain = {"search": search, "detector": DETECTOR, "draw": DRAW, "train": {"start": start}}
     return {"ticket": {name: {**value, **sections.get(name, {})} for name, value in plain.items()}}
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return labelled(tmp_path_factory.mktemp("reviews") / "reviews.csv")
 
 
 def tuned(encoder: Path, reviews: Path, out: Path, early: Any, *settings: str, **options: Any) -> Any:

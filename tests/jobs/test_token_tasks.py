@@ -14,8 +14,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 
 import slimbert
 import slimbert.hf  # registers the classes
-from jobs.small import BAD, GOOD, NEITHER
-from jobs.test_finetune import encoder_in
+from jobs.small import BAD, GOOD, NEITHER, encoder_in
 from slimbert.data.tagging import of_words
 from slimbert.errors import InputError
 from slimbert.jobs.answers import predictions, vectors
@@ -27,11 +26,6 @@ from slimbert.jobs.predict import load
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
 NARROW = "2{sf}:1{sf}"
-
-
-@pytest.fixture(scope="module")
-def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return encoder_in(tmp_path_factory.mktemp("encoder"), data)
 
 
 def write(path: Path, **columns: list) -> Path:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 from torch.func import functional_call
 from torch.nn import functional
 from torch.testing import assert_close
@@ -38,7 +37,7 @@ from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.subnet import Plan, Subnet
-from toys import Batch, answer_and_gradients, configs, encoder_of, model_of, name, pack, some_units
+from toys import Batch, assert_compiled_is_eager, configs, encoder_of, model_of, name, pack, some_units
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float32, sums in another order
 EVERY = pytest.mark.parametrize("head", configs("head"), ids=name)
@@ -85,18 +84,7 @@ def test_a_gate_of_zero_is_the_cut_model(head: Any, batch: Batch):
 
 @EVERY
 def test_compiled_forward_and_backward_are_the_eager_ones(head: Any, batch: Batch):
-    """One graph of encoder and head; ahead-of-time autograd, without code generation."""
-    torch.compiler.reset()
-    counters.clear()
-    model = made(head)
-
-    given = {"mask": batch.mask}
-    eager = answer_and_gradients(model, model, batch.ids, **given)
-    run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
-    compiled = answer_and_gradients(model, run, batch.ids, **given)
-    assert counters["stats"]["unique_graphs"] == 1
-    assert not counters["graph_break"]
-    assert_close(compiled, eager, **CLOSE)
+    assert_compiled_is_eager(made(head), batch.ids, mask=batch.mask)
 
 
 LOADED = [

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo.utils import counters
 from torch.func import functional_call
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
@@ -25,7 +24,7 @@ from slimbert.parts.position import AlibiConfig, RotaryConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import State, pick
 from slimbert.subnet import Plan, Subnet, axes_of_encoder
-from toys import LENGTHS, Batch, answer_and_gradients, encoder_of, model_of, pack, some_units, toy_encoder
+from toys import LENGTHS, Batch, assert_compiled_is_eager, encoder_of, model_of, pack, some_units, toy_encoder
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float32, five layers, sums in another order
 
@@ -209,17 +208,7 @@ def test_context_first_traces_every_mixer_after_the_narrowing(batch: Batch):
 
 
 def test_compiled_forward_and_backward_are_the_eager_ones(model: Model, batch: Batch):
-    """One graph for the whole narrowed encoder; ahead-of-time autograd, without code generation."""
-    torch.compiler.reset()
-    counters.clear()
-
-    given = {"mask": batch.mask, "select": batch.select}
-    eager = answer_and_gradients(model, model, batch.ids, **given)
-    run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
-    compiled = answer_and_gradients(model, run, batch.ids, **given)
-    assert counters["stats"]["unique_graphs"] == 1
-    assert not counters["graph_break"]
-    assert_close(compiled, eager, **CLOSE)
+    assert_compiled_is_eager(model, batch.ids, mask=batch.mask, select=batch.select)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when Inductor is imported

@@ -134,12 +134,14 @@ def answered(made: "Answered") -> list[str]:
     """The hits of every query, the best first."""
     how = made.method + (f", re-ranked by {made.rerank} ({made.label})" if made.rerank else "")
     shown = []
-    for query, hits in made.found:
+    for query, hits, words in made.found:
         shown.append(f"{query}\n" if hits else f"{query}\n  nothing found\n")
-        shown += [_shown(rank, hit) for rank, hit in enumerate(hits, 1)]
-    return [*shown, f"{how}; {made.passages:,} passages; {output.clock(made.seconds)}"]
+        shown += [_shown(rank, hit, word) for rank, (hit, word) in enumerate(zip(hits, words, strict=True), 1)]
+    beside = "bm25 N: it is N-th by BM25 (-: not in its first 100)"
+    return [*shown, f"{how}; {made.passages:,} passages; {output.clock(made.seconds)}", beside]
 
 
-def _shown(rank: int, hit: "Hit") -> str:
+def _shown(rank: int, hit: "Hit", bm25: int | None) -> str:
     text = textwrap.wrap(hit.text, 74, max_lines=SHOWN, placeholder=" ...")
-    return "\n".join([f"{rank:>3}  {hit.score:.4f}  {hit.place}  id {hit.id}", *(f"     {line}" for line in text), ""])
+    head = f"{rank:>3}  {hit.score:.4f}  {hit.place}  id {hit.id}  bm25 {bm25 or '-'}"
+    return "\n".join([head, *(f"     {line}" for line in text), ""])

@@ -100,7 +100,7 @@ class MaskedLm(Objective):
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         positions = batch["positions"]
         firsts = batch["firsts"] if "firsts" in batch else torch.zeros_like(positions[:, :1])
-        firsts = firsts if self.model.encoder.narrows else firsts[:, :0]  # so that fine-tuning meets no stranger
+        firsts = firsts if self.model.encoder.narrows else firsts[:, :0]  # all rows are there anyway
         encoded = encode(None, {**batch, "select": torch.cat((firsts, positions), dim=1)})
         rows = encoded.state._replace(x=encoded.state.x[:, firsts.shape[1] :])
         mean = of_chosen(self.model.answer(encoded._replace(state=rows)), batch)

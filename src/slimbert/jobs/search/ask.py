@@ -1,7 +1,7 @@
 """One search as a job: a folder and queries in, hits out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -11,18 +11,20 @@ from ...data.table import table
 from ...data.tasks import load_texts
 from ...errors import InputError
 from ...train.progress import Progress
-from .index import Hit, Method, open_index
+from .index import Hit, Index, Method, open_index
 from .rerank import Reranker
 
 QUERIES = ("query", "question")  # columns that a file of queries has, before the usual names of a text column
 PORTION, RERANKED = 256, 16  # queries that are searched for together, without and with a re-ranker
+BESIDE = 100  # hits of BM25 among which those of another method are looked up
 
 
 class Found(NamedTuple):
-    """A query and its hits, the best first."""
+    """A query and its hits, the best first. bm25: for each hit its rank by BM25, from 1; None beyond `BESIDE`."""
 
     query: str
     hits: list[Hit]
+    bm25: list[int | None]
 
 
 class Rerank(NamedTuple):
@@ -69,11 +71,18 @@ def ask(
         for first in range(0, len(queries), size):
             some = queries[first : first + size]
             hits = index.search(some, top=top, method=cast(Method, method), rerank=model)
-            found += [Found(*one) for one in zip(some, hits, strict=True)]
+            found += map(Found, some, hits, _beside(index, some, hits))
             progress.update(len(found))
     spent = time.perf_counter() - began
     judge, label = (model.run, model.label) if model else (None, None)
     return Answered(str(folder), len(index), method, judge, label, spent, found)
+
+
+def _beside(index: Index, queries: Sequence[str], hits: Sequence[Sequence[Hit]]) -> Iterator[list[int | None]]:
+    """For the hits of each query, where BM25 has them."""
+    for mine, theirs in zip(hits, index.search(queries, top=BESIDE, method="bm25"), strict=True):
+        ranks = {hit.place: rank for rank, hit in enumerate(theirs, 1)}
+        yield [ranks.get(hit.place) for hit in mine]
 
 
 def _queries(query: str | None, file: str | Path | None, column: str | None) -> Iterator[str]:
