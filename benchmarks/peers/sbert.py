@@ -1,9 +1,9 @@
 """sentence-transformers as its documentation trains it: a bi-encoder on scored pairs, a cross-encoder on labelled ones.
 
 The bi-encoder: SentenceTransformerTrainer with CosineSimilarityLoss (the example on the STS benchmark). The
-cross-encoder: CrossEncoderTrainer with BinaryCrossEntropyLoss and one output (the example on Quora's questions); a pair
-is positive from a probability of 0.5 on. Both with Trainer's defaults, a tenth of the updates to warm up, each batch
-padded to its longest row, bfloat16 where the hardware has it. Texts are tokenized inside the training, batch by batch.
+cross-encoder: CrossEncoderTrainer with BinaryCrossEntropyLoss and one output (the example on Quora's questions).
+Both with Trainer's defaults, a tenth of the updates to warm up, each batch padded to its longest row, bfloat16 where
+the hardware has it. Texts are tokenized inside the training, batch by batch.
 """
 
 import tempfile

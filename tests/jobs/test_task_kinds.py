@@ -16,6 +16,7 @@ import torch
 
 import slimbert.hf
 from jobs.small import BAD, GOOD, NEITHER, labelled
+from slimbert.data.metrics import f1
 from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -286,6 +287,26 @@ def test_f1_says_of_which_label_it_is(tmp_path: Path):
     write(tmp_path / "b.parquet", question1=texts, question2=texts[::-1], label=[g % 3 for g in good])
     with pytest.raises(InputError, match=r"--task qqp: it has two labels, the data 3; give --task pair"):
         load_task(tmp_path / "b.parquet", kind="qqp")
+
+
+def test_what_f1_judges_is_given_from_a_chosen_probability_on(encoder: Path, tmp_path: Path):
+    """One row in eight is positive and two updates teach little: from 0.5 on, nothing would be given."""
+    texts, good, bad = sentences(320)
+    label = [int(g > b + 1) for g, b in zip(good, bad)]
+    data = write(tmp_path / "a.parquet", question1=texts, question2=texts[::-1], label=label)
+    quick = ("min_updates=4", "epochs=1", "evaluations=1", "lr=1e-3")
+    made = finetune(encoder, data, kind="qqp", out=tmp_path / "run", settings=quick, **HERE)
+    run = load(tmp_path / "run", device="cpu")
+    assert run.task.thresholds is not None
+    (limit,) = run.task.thresholds
+    test = load_task(data, kind="qqp").test
+    assert test is not None
+    answers = run.predict(test.texts)
+    assert {one.label for one in answers} == {"0", "1"}
+    assert all((one.label == "1") == (one.scores["1"] >= limit) for one in answers)
+    assert all(one.score == one.scores[one.label] for one in answers)
+    assert made.test["f1"] > f1(test.labels, np.array([one.scores["1"] >= 0.5 for one in answers], dtype=np.int64))
+    assert made.baselines["TF-IDF + logistic regression"]["f1"] > 0
 
 
 def test_few_rows_of_each_class_beside_the_frozen_encoder(encoder: Path, tmp_path: Path):

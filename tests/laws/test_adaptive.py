@@ -50,10 +50,12 @@ ENCODERS = {
 EVERY = pytest.mark.parametrize("name", ENCODERS)
 
 
-def made(name: str, *, answer: Any = "class", sure: float = 6.0, seed: int = 0, **rest: Any) -> Model:
+def made(
+    name: str, *, answer: Any = "class", labels: tuple[str, ...] = LABELS, sure: float = 6.0, seed: int = 0, **rest: Any
+) -> Model:
     """A lively model whose units are so sure, and halt so differently, that texts stop at all depths."""
     encoder = ENCODERS[name]
-    labels = LABELS if answer != "number" else ("score",)
+    labels = labels if answer != "number" else ("score",)
     head = DactConfig(labels=labels, units=encoder.points(), answer=answer, dropout=0.0, **rest)
     model = model_of(encoder, head, seed)
     with torch.no_grad():
@@ -104,6 +106,15 @@ def test_every_label_is_that_of_the_full_depth(name: str):
     thresholds = torch.tensor([0.3, 0.5, 0.8])
     adapted = run(model, texts, Safe(thresholds=thresholds))
     assert ((adapted.answers.sigmoid() > thresholds) == (in_full(model, texts).sigmoid() > thresholds)).all()
+    assert adapted.depth.min() < model.config.encoder.points()
+
+
+@EVERY
+def test_a_class_with_a_threshold_is_that_of_the_full_depth(name: str):
+    model, texts = made(name, labels=("no", "yes")), Texts()
+    adapted = run(model, texts, Safe(thresholds=torch.tensor([0.7, 0.3])))
+    given, full = (one.softmax(-1)[:, 1] for one in (adapted.answers, in_full(model, texts)))
+    assert ((given >= 0.3) == (full >= 0.3)).all()
     assert adapted.depth.min() < model.config.encoder.points()
 
 

@@ -54,8 +54,9 @@ class Safe:
     """Stop where no later unit can change the class (each label, each tag; a number by more than `tolerance`).
 
     `kappa` below 1 counts what is left for less, which stops earlier and guarantees nothing. `thresholds` [C]: of
-    labels. `legal` [C, C], `starts` and `ends` [C]: tags that may follow each other, and stand first and last; a text
-    with another sequence goes on, as its tags would be repaired together.
+    labels, or of both classes where one is given from a probability on. `legal` [C, C], `starts` and `ends` [C]: tags
+    that may follow each other, and stand first and last; a text with another sequence goes on, as its tags would be
+    repaired together.
     """
 
     rule: Rule = "tight"
@@ -76,7 +77,7 @@ class Safe:
         h_max = getattr(config, "h_max", 1.0)
         if config.answer == "number":
             return number_is_safe(p, seen.left, self.tolerance, head.span, h_max=h_max), None
-        if config.answer == "labels":
+        if config.answer == "labels" or self.thresholds is not None:
             half = torch.full((seen.answer.shape[-1],), 0.5, device=p.device)
             sides = half if self.thresholds is None else self.thresholds.to(p.device)
             return labels_are_safe(seen.answer, p, seen.left, sides, h_max=h_max, margin=self.margin), None

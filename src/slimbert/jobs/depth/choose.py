@@ -110,8 +110,12 @@ def _tolerance(word: str, value: str, head: DactConfig) -> float:
 
 def _safe(kind: Kind, head: DactConfig, rule: Rule, kappa: float, tolerance: float) -> Safe:
     """The safe rule for what the task makes of the answers: thresholds of labels, tags that may follow each other."""
-    if head.answer == "labels":
-        sides = kind.description.thresholds or (0.5,) * len(head.labels)
+    sides = kind.description.thresholds
+    if head.answer == "class" and sides:
+        sides = (1 - sides[0], sides[0])
+    elif head.answer == "labels":
+        sides = sides or (0.5,) * len(head.labels)
+    if sides:
         return Safe(rule=rule, kappa=kappa, thresholds=torch.tensor(sides, dtype=torch.float64))
     if head.answer == "tags":
         allowed = torch.from_numpy(np.asarray(kind.allowed))  # type: ignore[attr-defined]

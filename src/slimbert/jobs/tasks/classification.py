@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import Measured, class_measures, f1, scores_with
+from ...data.metrics import Measured, class_measures, f1, scores_with, thresholds
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, one_class
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Prediction(NamedTuple):
-    """One text's answer: the best label, its probability, and that of every label."""
+    """One text's answer: its label, the probability of it, and that of every label."""
 
     text: str | tuple[str, str]
     label: str
@@ -32,7 +32,9 @@ class Prediction(NamedTuple):
 
 
 class Classification:
-    """Softmax over the labels."""
+    """Softmax over labels. The most probable one is given; where F1 of the second of two labels is what counts, that
+    from a probability on that validation chooses (Lipton et al. 2014, arXiv:1402.1892).
+    """
 
     reads_whole = False
     at_random = False
@@ -57,16 +59,23 @@ class Classification:
         return cut_share(self.tokenizer, texts, self.description.max_len)
 
     def settled(self, split: Split, features: Features, outputs: Outputs) -> Description:
-        return self.description
+        if self.description.metric != "f1" or len(self.labels) != 2:
+            return self.description
+        chosen = thresholds(split.labels[:, None] == 1, self._shares(outputs)[:, 1:])
+        return dataclasses.replace(self.description, thresholds=tuple(chosen.tolist()))
 
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Prediction]:
-        return [self._answer(text, _softmax(row)) for text, row in zip(texts, outputs, strict=True)]
+        shares = self._shares(outputs)
+        return [
+            Prediction(text, self.labels[label], float(row[label]), dict(zip(self.labels, row.tolist(), strict=True)))
+            for text, label, row in zip(texts, self.given(outputs), shares, strict=True)
+        ]
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
-        return scores_with(self.description.metric, split.labels, _best(outputs), classes=len(self.labels))
+        return scores_with(self.description.metric, split.labels, self.given(outputs), classes=len(self.labels))
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
-        answers, out = _best(outputs), []
+        answers, out = self.given(outputs), []
         for i, name in enumerate(self.labels):
             there = split.labels == i
             recall = float((answers[there] == i).mean()) if there.any() else None
@@ -76,14 +85,14 @@ class Classification:
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
         size, metric = len(self.labels), self.description.metric
-        return class_measures(split.labels, _best(outputs), classes=size, metric=metric)
+        return class_measures(split.labels, self.given(outputs), classes=size, metric=metric)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         found = []
-        for text, label, row in zip(split.texts, split.labels, outputs, strict=True):
-            shares = _softmax(row)
-            if (best := int(shares.argmax())) != label:
-                found.append(Error(text, self.labels[label], self.labels[best], float(shares[best] - shares[label])))
+        shares, given = self._shares(outputs), self.given(outputs)
+        for text, right, label, row in zip(split.texts, split.labels, given, shares, strict=True):
+            if label != right:
+                found.append(Error(text, self.labels[right], self.labels[label], abs(float(row[label] - row[right]))))
         return sorted(found, key=lambda error: -error.wrongness)
 
     def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
@@ -91,16 +100,16 @@ class Classification:
 
         return baselines(task)
 
-    def _answer(self, text: Any, shares: Any) -> Prediction:
-        best = int(shares.argmax())
-        each = dict(zip(self.labels, shares.tolist(), strict=True))
-        return Prediction(text, self.labels[best], float(shares[best]), each)
+    def given(self, outputs: Outputs) -> Ints:
+        """[N] the label of each text."""
+        shares = self._shares(outputs)
+        if self.description.thresholds is None:
+            return shares.argmax(axis=1)
+        return (shares[:, 1] >= self.description.thresholds[0]).astype(np.int64)
 
-
-def _best(outputs: Outputs) -> Ints:
-    return np.array([row.argmax() for row in outputs], dtype=np.int64)
-
-
-def _softmax(row: Any) -> Any:
-    raised = np.exp(row.astype(np.float64) - row.max())
-    return raised / raised.sum()
+    def _shares(self, outputs: Outputs) -> NDArray[np.float64]:
+        """Probabilities [N, C]."""
+        found = np.array(outputs, dtype=np.float64).reshape(-1, len(self.labels))
+        raised = np.exp(found - found.max(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+        return shares

@@ -26,7 +26,8 @@ class Description:
     """What a trained model reads and answers; it stands in config.json under `task`.
 
     `names`: of the labels, where the head has none. `thresholds`: of several labels, from which probability on each is
-    given; of answers, above which null score they are withheld. `windows`: what becomes of long texts.
+    given; of two labels judged by F1, from which the second is; of answers, above which null score they are withheld.
+    `windows`: what becomes of long texts.
     """
 
     kind: str = "classification"
