@@ -307,6 +307,10 @@ def test_what_f1_judges_is_given_from_a_chosen_probability_on(encoder: Path, tmp
     assert all(one.score == one.scores[one.label] for one in answers)
     assert made.test["f1"] > f1(test.labels, np.array([one.scores["1"] >= 0.5 for one in answers], dtype=np.int64))
     assert made.baselines["TF-IDF + logistic regression"]["f1"] > 0
+    counts = [
+        line.split("|")[2:4] for line in (tmp_path / "run" / "report.md").read_text().splitlines() if "**" in line
+    ]
+    assert sum(int(row[1]) for row in counts) == sum(one.label == "1" for one in answers)
 
 
 def test_few_rows_of_each_class_beside_the_frozen_encoder(encoder: Path, tmp_path: Path):

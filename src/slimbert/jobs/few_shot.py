@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..model import Model
 from ..model.transform import headless
 from .baselines import Baseline
-from .baselines.classes import GRID, fit
+from .baselines.classes import GRID, answered, fit
 from .predict import Predictor
 from .tasks import Description
 
@@ -55,9 +55,9 @@ def frozen(model: Model, tokenizer: TextTokenizer, task: Task, *, max_len: int, 
     trials = [fit(known, task.train.labels, strength / known.shape[1]) for strength in GRID]
     right = [accuracy(task.validation.labels, trial.predict(checked)) for trial in trials]
     best = int(np.argmax(right))
-    answers = trials[best].predict(asked).astype(np.int64)
+    answers, threshold = answered(trials[best], checked, asked, task)
     scores = scores_with(task.metric, rows.labels, answers, classes=len(task.labels))
-    chosen = {"C": GRID[best] / known.shape[1], "validation_accuracy": right[best]}
+    chosen = {"C": GRID[best] / known.shape[1], "validation_accuracy": right[best]} | threshold
     return Baseline(FROZEN, answers, scores, chosen, time.perf_counter() - began)
 
 

@@ -33,7 +33,8 @@ def report(
         rows = [[one["label"], one["rows"], _number(one["recall"]), _number(one["f1"])] for one in by_label]
         pieces.append("## Labels\n\n" + table(["label", "rows", "found", "F1"], rows))
     if kind.description.kind in ("classification", "pair") and len(kind.labels) <= MOST_CLASSES:
-        pieces.append(_confusions(kind.labels, split.labels, np.array([row.argmax() for row in outputs])))
+        given = [kind.labels.index(one.label) for one in kind.answers(split.texts, features, outputs)]
+        pieces.append(_confusions(kind.labels, split.labels, np.array(given)))
     if errors := kind.errors(split, features, outputs):
         rows = [[_shown(one.text), _shown(one.label), _shown(one.answer), _number(one.wrongness)] for one in errors]
         title = f"## Errors\n\n{len(errors)} in all; the worst first.\n\n"

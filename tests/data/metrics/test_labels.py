@@ -15,6 +15,7 @@ from slimbert.data.metrics import (
     label_scores,
     macro_label_f1,
     micro_label_f1,
+    threshold_of_second,
     thresholds,
     wilson,
 )
@@ -118,3 +119,12 @@ def test_bad_tables_are_refused():
         label_scores(labels[:0], labels[:0])
     with pytest.raises(ValueError, match="no numbers"):
         thresholds(labels, np.full((3, 2), np.nan))
+
+
+def test_the_second_of_two_classes_has_a_threshold_where_its_f1_counts():
+    labels, shares = np.array([0, 0, 1, 0, 1]), np.array([0.05, 0.1, 0.3, 0.2, 0.4])
+    both = np.stack([1 - shares, shares], axis=1)
+    limit = threshold_of_second("f1", labels, both)
+    assert limit is not None and 0.2 < limit <= 0.3
+    assert threshold_of_second("accuracy", labels, both) is None
+    assert threshold_of_second("f1", labels, np.full((5, 3), 1 / 3)) is None

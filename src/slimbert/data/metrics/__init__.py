@@ -20,7 +20,16 @@ from .entities import (
     entity_counts,
     entity_scores,
 )
-from .labels import exact_share, label_counts, label_f1, label_scores, macro_label_f1, micro_label_f1, thresholds
+from .labels import (
+    exact_share,
+    label_counts,
+    label_f1,
+    label_scores,
+    macro_label_f1,
+    micro_label_f1,
+    threshold_of_second,
+    thresholds,
+)
 from .measures import (
     Measured,
     answer_measures,
@@ -106,6 +115,7 @@ __all__ = [
     "squad_scores",
     "tag_measures",
     "tag_scores",
+    "threshold_of_second",
     "thresholds",
     "wilson",
     "withhold",

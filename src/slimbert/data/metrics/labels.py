@@ -68,6 +68,16 @@ def thresholds(labels: Bools, probabilities: NDArray[np.floating]) -> Floats:
     return np.array([_threshold(there, column) for there, column in columns])
 
 
+def threshold_of_second(metric: str, labels: Ints, probabilities: NDArray[np.floating]) -> float | None:
+    """From which probability on the second of two classes is best given where its F1 is the metric; None elsewhere.
+
+    labels: [N] of validation; probabilities: [N, C].
+    """
+    if metric != "f1" or probabilities.shape[1] != 2:
+        return None
+    return float(thresholds(labels[:, None] == 1, probabilities[:, 1:])[0])
+
+
 def _threshold(there: Bools, probabilities: Floats) -> float:
     if not there.any():
         return MIDDLE

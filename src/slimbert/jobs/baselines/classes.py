@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ...data.metrics import accuracy, scores_with, thresholds
+from ...data.metrics import accuracy, scores_with, threshold_of_second
 from ...data.tasks import Split, Task
 from .baseline import Baseline, scored_rows
 from .words import features, vectorizer
@@ -53,13 +53,8 @@ def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
     if len(few) < len(task.train):
         best_model = fit(known, task.train.labels, best)
     assert best_model is not None
-    asked = features(words, rows.texts)
-    predictions = best_model.predict(asked).astype(np.int64)
-    chosen = {"C": best, "validation_accuracy": best_score}
-    if task.metric == "f1" and len(best_model.classes_) == len(task.labels) == 2:  # as the encoder's threshold is
-        shares = best_model.predict_proba(checked)[:, 1:]
-        chosen["threshold"] = float(thresholds(task.validation.labels[:, None] == 1, shares)[0])
-        predictions = (best_model.predict_proba(asked)[:, 1] >= chosen["threshold"]).astype(np.int64)
+    predictions, threshold = answered(best_model, checked, features(words, rows.texts), task)
+    chosen = {"C": best, "validation_accuracy": best_score} | threshold
     scores = scores_with(task.metric, rows.labels, predictions, classes=len(task.labels))
     return Baseline("TF-IDF + logistic regression", predictions, scores, chosen, time.perf_counter() - began)
 
@@ -67,6 +62,20 @@ def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
 def baselines(task: Task, *, on: Split | None = None) -> list[Baseline]:
     """Both, on the same rows."""
     return [majority(task, on=on), tfidf(task, on=on)]
+
+
+def answered(
+    model: LogisticRegression, checked: Any, asked: Any, task: Task
+) -> tuple[NDArray[np.int64], dict[str, float]]:
+    """(the label of each row of `asked`, the threshold as a setting that was chosen).
+
+    As the encoder's answers: the most probable label; where F1 of the second of two labels counts, that one from a
+    probability on that `checked`, the rows of validation, choose.
+    """
+    limit = threshold_of_second(task.metric, task.validation.labels, model.predict_proba(checked))
+    if limit is None:
+        return model.predict(asked).astype(np.int64), {}
+    return (model.predict_proba(asked)[:, 1] >= limit).astype(np.int64), {"threshold": limit}
 
 
 def fit(rows: Any, labels: NDArray[Any], strength: float) -> LogisticRegression:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import Measured, class_measures, f1, scores_with, thresholds
+from ...data.metrics import Measured, class_measures, f1, scores_with, threshold_of_second
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, one_class
@@ -59,23 +59,21 @@ class Classification:
         return cut_share(self.tokenizer, texts, self.description.max_len)
 
     def settled(self, split: Split, features: Features, outputs: Outputs) -> Description:
-        if self.description.metric != "f1" or len(self.labels) != 2:
-            return self.description
-        chosen = thresholds(split.labels[:, None] == 1, self._shares(outputs)[:, 1:])
-        return dataclasses.replace(self.description, thresholds=tuple(chosen.tolist()))
+        limit = threshold_of_second(self.description.metric, split.labels, self._shares(outputs))
+        return dataclasses.replace(self.description, thresholds=None if limit is None else (limit,))
 
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Prediction]:
         shares = self._shares(outputs)
         return [
             Prediction(text, self.labels[label], float(row[label]), dict(zip(self.labels, row.tolist(), strict=True)))
-            for text, label, row in zip(texts, self.given(outputs), shares, strict=True)
+            for text, label, row in zip(texts, self._given(outputs), shares, strict=True)
         ]
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
-        return scores_with(self.description.metric, split.labels, self.given(outputs), classes=len(self.labels))
+        return scores_with(self.description.metric, split.labels, self._given(outputs), classes=len(self.labels))
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
-        answers, out = self.given(outputs), []
+        answers, out = self._given(outputs), []
         for i, name in enumerate(self.labels):
             there = split.labels == i
             recall = float((answers[there] == i).mean()) if there.any() else None
@@ -85,11 +83,11 @@ class Classification:
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
         size, metric = len(self.labels), self.description.metric
-        return class_measures(split.labels, self.given(outputs), classes=size, metric=metric)
+        return class_measures(split.labels, self._given(outputs), classes=size, metric=metric)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         found = []
-        shares, given = self._shares(outputs), self.given(outputs)
+        shares, given = self._shares(outputs), self._given(outputs)
         for text, right, label, row in zip(split.texts, split.labels, given, shares, strict=True):
             if label != right:
                 found.append(Error(text, self.labels[right], self.labels[label], abs(float(row[label] - row[right]))))
@@ -100,7 +98,7 @@ class Classification:
 
         return baselines(task)
 
-    def given(self, outputs: Outputs) -> Ints:
+    def _given(self, outputs: Outputs) -> Ints:
         """[N] the label of each text."""
         shares = self._shares(outputs)
         if self.description.thresholds is None:
