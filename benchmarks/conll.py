@@ -19,10 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ALL_UPDATES, arm_rows, corpus, every_seed, judged, listed, minilm, parser, sample, table, versus
+from arms import (
+    ALL_UPDATES,
+    arm_rows,
+    corpus,
+    every_seed,
+    judged,
+    listed,
+    minilm,
+    other_encoder,
+    parser,
+    sample,
+    table,
+    versus,
+)
 from arms import ours as finetuned
 from peers.run_ner import Tagged, run_ner
-from records import describe, done, keep, same_machine
+from records import describe, done, keep, same_machine, same_settings
 
 from slimbert.data.metrics import tag_scores
 from slimbert.data.tasks import Task, load_task
@@ -60,7 +73,7 @@ def theirs(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, float
     truth = [[task.labels[tag] for tag in tags] for tags in test.tags]
     cut = sum(len(a) != len(b) for a, b in zip(truth, named, strict=True))
     named = [answer + ["O"] * (len(row) - len(answer)) for row, answer in zip(truth, named, strict=True)]
-    return {"f1": tag_scores(truth, named)["f1"], "seconds": seconds, "rows_cut": cut}
+    return {"f1": tag_scores(truth, named, names=task.labels)["f1"], "seconds": seconds, "rows_cut": cut}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     same_machine(chosen.name)
     task = load_task(corpus("conll2003"), kind="conll2003", fractions=SHARES)
     task = dataclasses.replace(task, train=sample(task.train, chosen.rows))
+    said = {"rows": len(task.train), "epochs": chosen.epochs, "lr": LR, "batch_size": BATCH}
+    same_settings(chosen.name, said | {"precision": best_dtype("cpu")} | other_encoder(chosen.encoder))
     arms = {"slimbert": ours, "run_ner": theirs}
     given = encoder, task, chosen.epochs
     every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)

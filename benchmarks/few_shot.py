@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import corpus, listed, measured, minilm, ours, parser, smaller, table
+from arms import corpus, listed, measured, minilm, other_encoder, ours, parser, smaller, table
 from records import describe, done, keep, picture, same_machine, same_settings
 
 from slimbert.data.metrics import over_seeds
@@ -63,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = options.parse_args(argv)
     encoder = chosen.encoder or minilm()
     same_machine(chosen.name)
-    same_settings(chosen.name, {"test_rows": chosen.rows, "set": SETTINGS, "precision": best_dtype("cpu")})
+    same_settings(
+        chosen.name,
+        {"test_rows": chosen.rows, "set": SETTINGS, "precision": best_dtype("cpu")} | other_encoder(chosen.encoder),
+    )
     loaded = tasks(chosen.tasks, chosen.rows)
     for seed in range(chosen.seeds):
         for name, task in loaded.items():

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from arms import ALL_UPDATES, corpus, every_seed, listed, minilm, ours, parser, smaller, table
+from arms import ALL_UPDATES, corpus, every_seed, listed, minilm, other_encoder, ours, parser, smaller, table
 from records import describe, done, keep, same_machine, same_settings
 
 from slimbert.data.tasks import Task, load_task
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     same_machine(chosen.name)
     task = smaller(load_task(corpus("imdb"), kind="imdb"), train=chosen.rows, validation=VALIDATION, test=TEST)
     said = {"rows": len(task.train), "epochs": chosen.epochs, "lr": LR, "batch_size": BATCH}
-    same_settings(chosen.name, said | {"precision": best_dtype("cpu")})
+    same_settings(chosen.name, said | {"precision": best_dtype("cpu")} | other_encoder(chosen.encoder))
     every_seed(chosen.name, {arm: partial(trained, encoder, task, arm, chosen.epochs) for arm in ARMS}, chosen.seeds)
     keep(chosen.name, "summary", said | {"lines": _lines(chosen.name, chosen.seeds)})
     text = _text(chosen.name, chosen.seeds)

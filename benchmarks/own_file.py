@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-from arms import corpus, listed, measured, minilm, parser, table
+from arms import corpus, listed, measured, minilm, other_encoder, parser, table
 from records import describe, done, keep, same_machine, same_settings
 
 import slimbert
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = options.parse_args(argv)
     encoder = chosen.encoder or minilm()
     same_machine(chosen.name)
-    same_settings(chosen.name, {"rows": chosen.rows, "new": NEW})
+    same_settings(chosen.name, {"rows": chosen.rows, "new": NEW} | other_encoder(chosen.encoder))
     for seed in range(chosen.seeds):
         for case in chosen.cases:
             measured(chosen.name, f"{case} {seed}", partial(tried, encoder, case, chosen.rows, seed))

@@ -8,8 +8,8 @@ negatives, one epoch, batches of 32, rate 5e-5); both rankings fused. They answe
 re-ranker answers 300 of them, BM25 alone on the same beside it: MiniLM-L6, trained as a pair model on 800 training
 questions, each with its own paragraph and with the first of BM25's that is another and does not hold the answer (one
 epoch, batches of 16, rate 5e-5), reads the first 20 hits. The articles of train and validation differ; MiniLM-L6, as it
-comes, names SQuAD's training pairs among what it was trained on. Milliseconds per query: all asked at once, and one by
-one. Resumes where it stopped; the runs are kept in --work. Nothing else may run.
+comes, names SQuAD's training pairs among what it was trained on. Every arm reads up to 512 tokens. Milliseconds per
+query: all asked at once, and one by one. Resumes where it stopped; the runs are kept in --work. Nothing else may run.
 
 About 34 minutes at 1,200 tokens/s: 17 to tune, 4 for the re-ranker, 5 for 300 x 20 pairs, 3 for two indexes, 3 for the
 questions.
@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from arms import ALL_UPDATES, corpus, listed, measured, minilm, ours, parser, table
+from arms import ALL_UPDATES, corpus, listed, measured, minilm, other_encoder, ours, parser, table
 from records import describe, done, keep, same_machine, same_settings
 from retrieval import Asked, answered, apart, judgements, pairs
 
@@ -30,7 +30,7 @@ from slimbert.jobs.search.index import Index, Method
 from slimbert.jobs.search.rerank import Reranker
 from slimbert.train.environment import best_dtype
 
-LR, MAX_LEN, DEPTH = 5e-5, 256, 20
+LR, MAX_LEN, DEPTH = 5e-5, 512, 20
 WORDS, COMES, TUNED, FUSED = "BM25", "MiniLM as it comes", "MiniLM tuned", "MiniLM tuned + BM25"
 SAMPLE, AGAIN = "BM25, sample", "BM25 + re-ranker, sample"
 STAGES = (WORDS, COMES, TUNED, FUSED, SAMPLE, AGAIN)
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     same_machine(chosen.name)
     said = {name: getattr(chosen, name) for name in ("rows", "questions", "reranked", "judged")}
     said |= {"lr": LR, "max_len": MAX_LEN, "depth": DEPTH, "precision": best_dtype("cpu")}
-    same_settings(chosen.name, said)
+    same_settings(chosen.name, said | other_encoder(chosen.encoder))
     work = chosen.work or Path(__file__).parents[1] / "runs" / chosen.name
     work.mkdir(parents=True, exist_ok=True)
     task = load_task(corpus("squad"), kind="squad")

@@ -33,6 +33,7 @@ from arms import (
     judged,
     listed,
     minilm,
+    other_encoder,
     ours,
     parser,
     smaller,
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     encoder = chosen.encoder or minilm()
     same_machine(chosen.name)
     said = {"rows": chosen.rows, "lr": LR, "batch_size": BATCH, "max_len": MAX_LEN, "precision": best_dtype("cpu")}
-    same_settings(chosen.name, said)
+    same_settings(chosen.name, said | other_encoder(chosen.encoder))
     arms = {"slimbert": mine, PEER: theirs}
     tasks = {name: SETS[name].load(chosen.rows) for name in chosen.tasks}
     for name, task in tasks.items():

@@ -24,6 +24,7 @@ from arms import (
     judged,
     listed,
     minilm,
+    other_encoder,
     ours,
     parser,
     smaller,
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = load_task(corpus("squad"), kind="squad")
     task = smaller(task, train=chosen.rows, validation=VALIDATION, test=TEST)
     said = {"rows": len(task.train), "epochs": chosen.epochs, "lr": LR, "batch_size": BATCH, "max_len": MAX_LEN}
-    same_settings(chosen.name, said | {"precision": best_dtype("cpu")})
+    same_settings(chosen.name, said | {"precision": best_dtype("cpu")} | other_encoder(chosen.encoder))
     arms = {"slimbert": slimbert, "run_qa": theirs}
     given = encoder, task, chosen.epochs
     every_seed(chosen.name, {arm: partial(run, *given) for arm, run in arms.items()}, chosen.seeds)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from data.tongues import any_file
 from slimbert.data.columns import Rows
-from slimbert.data.squad import Question, read_questions, read_rows
+from slimbert.data.rows import table_of
+from slimbert.data.squad import Fields, Question, read_questions, read_rows
 from slimbert.errors import InputError
 
 CONTEXT = "Ann Lee moved to Ulm — Ulm lies on the Danube."
@@ -86,7 +87,35 @@ def test_a_table_that_was_read_and_a_csv_of_one_answer(tmp_path: Path) -> None:
     assert [one.answers for one in found.questions] == [(("Ann Lee", 0),), (("Ulm", 17),), ()]
     assert [one.id for one in found.questions] == ["0", "1", "2"]
     table = pa.Table.from_pylist(flat())
-    assert read_rows(Rows(table, ((path, 3),))).questions == tuple(ASKED)
+    assert read_rows(table_of(Rows(table, ((path, 3),)))).questions == tuple(ASKED)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_table_as_pandas_writes_it(tmp_path: Path, name: str) -> None:
+    """True and False in words, places with a fraction beside empty cells, columns called otherwise."""
+    rows = [(*(one.answers or [("", None)])[0], one.context, one.question, not one.answers) for one in ASKED]
+    plain = [
+        {"reply": text, "answer_start": None if start is None else float(start), "passage": context, "asked": question,
+         "is_impossible": impossible}
+        for text, start, context, question, impossible in rows
+    ]  # fmt: skip
+    if name == "a.csv":
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, plain[0])
+            writer.writeheader()
+            writer.writerows(plain)
+    else:
+        put(tmp_path / name, plain)
+    fields = Fields("asked", "passage", "reply")
+    found = read_questions(tmp_path / name, fields=fields)
+    assert [one.answers for one in found.questions] == [(("Ann Lee", 0),), (("Ulm", 17),), ()]
+    with pytest.raises(InputError, match="no column 'text'; name one of its columns"):
+        read_questions(tmp_path / name, fields=fields._replace(context="text"))
+
+
+@pytest.mark.parametrize("said", ["perhaps", 2, 0.5])
+def test_impossible_is_true_or_false(tmp_path: Path, said: Any) -> None:
+    assert "is_impossible is" in fails(tmp_path / "a.jsonl", [{**flat()[0], "is_impossible": said}])
 
 
 def test_without_answers_there_are_only_questions(tmp_path: Path) -> None:

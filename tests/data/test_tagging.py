@@ -16,7 +16,7 @@ from data.tongues import any_file, any_text
 from slimbert.data.columns import Rows
 from slimbert.data.conll import is_conll
 from slimbert.data.schemes import all_tags, spans_of, tags_of, to_iob2
-from slimbert.data.tagging import Tagged, of_text, of_words, read_rows, read_tagged, unify
+from slimbert.data.tagging import Tagged, joined, of_text, of_words, read_rows, read_tagged, spread, unify, whole
 from slimbert.data.words import split_words
 from slimbert.errors import InputError
 
@@ -194,6 +194,30 @@ def test_a_span_splits_the_words_it_cuts() -> None:
     found = of_text("Neu-Ulmer e\u0301", [(4, 7, "LOC"), (10, 11, "X")])
     assert found.words == ("Neu", "-", "Ulm", "er", "e", "\u0301")
     assert found.tags == ("O", "O", "B-LOC", "O", "B-X", "O")
+
+
+def test_whole_words_carry_the_tag_of_their_first_entity() -> None:
+    found = of_text("Neu-Ulmer Ulm e\u0301", [(4, 7, "LOC"), (10, 15, "LOC")])
+    assert found.words == ("Neu", "-", "Ulm", "er", "Ulm", "e", "\u0301") and found.rests == (3, 6)
+    assert whole(found).words == ("Neu", "-", "Ulmer", "Ulm", "e\u0301") and whole(whole(found)) == whole(found)
+    tags = joined(found, found.tags or (), outside="O")
+    assert tags == ["O", "O", "B-LOC", "B-LOC", "I-LOC"]
+    assert spread(found, tags) == ["O", "O", "B-LOC", "I-LOC", "B-LOC", "I-LOC", "I-LOC"]
+    late = of_text("preUlm", [(3, 6, "LOC")])
+    assert joined(late, late.tags or (), outside="O") == ["B-LOC"]
+
+
+@given(text=any_text(), data=st.data())
+def test_tags_of_whole_words_spread_over_their_parts(text: str, data: st.DataObject) -> None:
+    bounds = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    spans = [(a, b, "X") for a, b in zip(bounds[::2], bounds[1::2]) if split_words(text[a:b])]
+    found = of_text(text, spans)
+    assert whole(found).words == of_text(text).words
+    tags = joined(found, found.tags or (), outside="O")
+    assert len(tags) == len(whole(found).words)
+    assert len(spread(found, tags)) == len(found.words)
+    if not found.rests:
+        assert tuple(spread(found, tags)) == found.tags
 
 
 def test_texts_without_spans_have_no_tags(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slimbert.data import files
-from slimbert.data.tasks import KINDS, NAMED, load_split, load_task
+from slimbert.data.tasks import KINDS, NAMED, load_split, load_task, load_texts
 from slimbert.errors import InputError
 
 
@@ -78,6 +78,56 @@ def test_one_separator_for_all_splits(tmp_path: Path):
     task = load_task(tmp_path, kind="multilabel")
     assert task.labels == ("Food, drink", "Travel")
     assert task.test is not None and task.test.labels.tolist() == [[True, False]]
+    known: dict = {"labels": task.labels, "text_columns": ("text",), "label_column": "labels", "kind": "multilabel"}
+    assert load_split(tmp_path, **known).labels.tolist() == [[True, False]]
+    numbers = write(tmp_path / "numbers.parquet", text=texts(2), labels=[3, 1])
+    assert load_split(numbers, **{**known, "labels": ("1", "2", "3")}).labels.tolist() == [
+        [False, False, True],
+        [True, False, False],
+    ]
+    strange = write(tmp_path / "strange.parquet", text=texts(2), labels=["Food, drink|Sea", "Travel"])
+    with pytest.raises(InputError, match="'Sea'"):
+        load_split(strange, **known)
+
+
+def test_questions_on_one_text_cannot_be_split(tmp_path: Path):
+    answers = {"text": ["b"], "answer_start": [2]}
+    data = write(tmp_path / "a.parquet", question=texts(40), context=["a b"] * 40, answers=[answers] * 40)
+    with pytest.raises(InputError, match=r"its 40 rows share 1 different texts or contexts.* give train, validation"):
+        load_task(data)
+
+
+def test_columns_of_questions_may_be_named(tmp_path: Path):
+    contexts, reply = [f"{text} b" for text in texts(40)], ["b"] * 40
+    data = write(tmp_path / "a.parquet", asked=texts(40), passage=contexts, reply=reply, question=["?"] * 40)
+    named: dict = {"kind": "qa", "text_columns": ("asked", "passage"), "label_column": "reply"}
+    task = load_task(data, **named)
+    assert (task.kind, task.text_columns, task.label_column) == ("qa", ("asked", "passage"), "reply")
+    assert {one.context for one in task.train.texts} <= set(contexts)
+    assert all(answers[0][0] == "b" for answers in task.train.labels)
+    split = load_split(data, labels=(), **named)
+    assert len(split) == 40
+    assert load_texts(data, text_columns=("asked", "passage"), kind="qa")[0] == (texts(1)[0], contexts[0])
+    with pytest.raises(InputError, match=r"1 text columns asked for.*of the questions, then of the contexts"):
+        load_task(data, kind="qa", text_columns=("asked",))
+    nested = {"data": [{"paragraphs": [{"context": "a b", "qas": []}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(nested))
+    with pytest.raises(InputError, match="SQuAD's form has names of its own"):
+        load_task(tmp_path / "a.json", **named)
+
+
+def test_columns_of_a_file_of_words_may_be_named(tmp_path: Path):
+    lines = "Ann NNP B-PER\nwent VBD O\n\n" * 20
+    (tmp_path / "train.conll").write_text(lines)
+    (tmp_path / "test.conll").write_text(lines.replace("Ann", "Lee"))
+    task = load_task(tmp_path, label_column="1")
+    assert (task.metric, set(task.labels), task.label_column) == ("word_accuracy", {"NNP", "VBD"}, "1")
+    assert task.test is not None and len(task.test) == 20
+    split = load_split(tmp_path, labels=task.labels, text_columns=task.text_columns, label_column="1", kind="ner")
+    assert [names.tolist() for names in split.labels[:1]] == [[task.labels.index("NNP"), task.labels.index("VBD")]]
+    assert load_task(tmp_path).metric == "f1"
+    with pytest.raises(InputError, match="column 'pos' is not a number; a file of words has columns 0, 1"):
+        load_task(tmp_path, label_column="pos")
 
 
 def test_names_of_hugging_face_stand_behind_numbers_in_lists(tmp_path: Path):

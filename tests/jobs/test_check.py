@@ -196,6 +196,30 @@ def test_labels_that_train_does_not_have(tmp_path: Path):
     assert "'ugly'" in found.title and found.examples[0][0].label == "ugly"
 
 
+def test_what_the_labels_are_for_may_be_said(tmp_path: Path):
+    """Several labels in one word and whole numbers that are scores look like classes that train lacks."""
+    train = [row | {"label": ("a|b", "b", "a")[i % 3]} for i, row in enumerate(clean(120))]
+    test = [row | {"label": "b|a"} for row in clean(140)[120:]]
+    folder(tmp_path / "sets", train=train, test=test)
+    assert only(check(tmp_path / "sets"), "unknown").severity == "misleads"
+    made = check(tmp_path / "sets", task="multilabel")
+    assert made.label_kind == "lists" and "unknown" not in kinds(made)
+    scores = [row | {"label": str(i % 50)} for i, row in enumerate(clean(120))]
+    folder(tmp_path / "scores", train=scores, test=[row | {"label": "99"} for row in clean(140)[120:]])
+    assert "unknown" in kinds(check(tmp_path / "scores"))
+    made = check(tmp_path / "scores", task="regression")
+    assert made.label_kind == "numbers" and "unknown" not in kinds(made)
+    with pytest.raises(InputError, match="--task classes: no such task"):
+        check(tmp_path / "scores", task="classes")
+
+
+def test_the_rest_of_an_entity_is_known_by_its_beginning(tmp_path: Path):
+    for name, tags in (("train", ("B-LOC", "O")), ("test", ("B-LOC", "I-LOC"))):
+        lines = (f"word{i} {tags[0]}\nand{i} {tags[1]}\n" for i in range(120 if name == "train" else 15))
+        (tmp_path / f"{name}.conll").write_text("\n".join(lines))
+    assert "unknown" not in kinds(check(tmp_path))
+
+
 def test_another_balance(tmp_path: Path):
     test = [row for row in clean(200, seed=1) if row["label"] == "good"] + clean(30, seed=2)
     found = only(check(folder(tmp_path, train=clean(), test=test)), "shifted")

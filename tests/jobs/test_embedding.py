@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from jobs.small import WORDS
-from slimbert.data.tasks import load_task
+from slimbert.data.tasks import Split, load_task
+from slimbert.data.tasks.pairs import Candidates
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.evaluate import evaluate
@@ -133,28 +134,49 @@ def test_one_column_is_refused(encoder: Path, tmp_path: Path):
 
 
 def test_in_batch_negatives_by_hand():
-    vectors = functional.normalize(torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
-    labels = torch.tensor([0, 1, 0])  # the first and the third have the same positive
+    vectors = functional.normalize(torch.randn(4, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    labels = torch.tensor([0, 1, 0, 2])  # the first and the third have the same positive
+    anchors = torch.tensor([0, 1, 2, 1])  # the second and the fourth ask the same
+    right = {(0, 2), (2, 0), (1, 3), (3, 1)}
     total = 0.0
-    for i in range(3):
-        scores = {
-            ("p", j): float(vectors[i, 0] @ vectors[j, 1]) / 0.1 for j in range(3) if j == i or labels[j] != labels[i]
-        }
-        scores |= {("n", j): float(vectors[i, 0] @ vectors[j, 2]) / 0.1 for j in range(3)}
+    for i in range(4):
+        scores = {("p", j): float(vectors[i, 0] @ vectors[j, 1]) / 0.1 for j in range(4) if (i, j) not in right}
+        scores |= {("n", j): float(vectors[i, 0] @ vectors[j, 2]) / 0.1 for j in range(4)}
         total -= scores["p", i] - np.log(sum(np.exp(value) for value in scores.values()))
-    found = in_batch(vectors, {"labels": labels}, temperature=0.1)
-    assert float(found) == pytest.approx(total / 3, rel=1e-5)
+    found = in_batch(vectors, {"labels": labels, "anchors": anchors}, temperature=0.1)
+    assert float(found) == pytest.approx(total / 4, rel=1e-5)
 
 
 def test_widths_are_the_mean_over_cut_vectors():
     vectors = functional.normalize(torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    batch = {"labels": torch.arange(4)}
+    batch = {"labels": torch.arange(4), "anchors": torch.arange(4)}
     cut = functional.normalize(vectors[..., :4], dim=-1)
     both = (in_batch(vectors, batch) + in_batch(cut, batch)) / 2
     torch.testing.assert_close(in_batch(vectors, batch, widths=(4,)), both)
     close = {"labels": torch.ones(4)}
     expected = ((vectors[:, 0] * vectors[:, 1]).sum(-1) - 1).square().mean()
     torch.testing.assert_close(scored(vectors, close), expected)
+
+
+def test_all_passages_of_a_query_are_right():
+    """Perfect vectors find each passage at the first place, although another right one is as near."""
+    texts = [("a", "x"), ("a", "y"), ("b", "z"), ("c", "x")]
+    split = Split(texts, np.array([0, 1, 2, 0]))
+    among = Candidates.of(split)
+    assert [split.texts[row][1] for row in among.first] == ["x", "y", "z"]
+    assert among.own.tolist() == [0, 1, 2, 0] and [one.tolist() for one in among.also] == [[1], [0], [], []]
+    scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.5, 0.0]])
+    assert among.places(scores, 0).tolist() == [1, 1, 1, 1] and among.places(scores[1:2], 1).tolist() == [1]
+    assert scores[0, 1] == 1  # left as they were
+
+
+@pytest.mark.parametrize("name", ["category", "rating"])
+def test_a_column_of_classes_beside_pairs_is_no_score(tmp_path: Path, name: str):
+    first, second = pairs(40)
+    columns = {name: ["x", "y"] * 20 if name == "category" else [1, 5] * 20, "question": first, "answer": second}
+    task = load_task(write(tmp_path / "a.parquet", **columns), kind="embedding")
+    assert (task.text_columns, task.label_column, task.metric) == (("question", "answer"), "", "mrr")
+    assert any(f"not used: {name}" in note for note in task.notes)
 
 
 def test_rank_scores():

@@ -23,10 +23,10 @@ TEXTS = [f"{NEITHER[0]} {GOOD[0]}", f"{NEITHER[1]}", f"{GOOD[1]} {NEITHER[2]} {G
 SETTINGS = ("min_updates=20", "epochs=1", "evaluations=1", "lr=1e-3", "max_len=24", "windows=cut")
 
 
-def tuned(encoder: Path, folder: Path, data: Path, **options: Any) -> Predictor:
+def tuned(encoder: Path, folder: Path, data: Path, *settings: str, **options: Any) -> Predictor:
     """A run in folder/run, opened."""
     options = {"device": "cpu", "quiet": True, "with_baselines": False, **options}
-    made = finetune(encoder, data, out=folder / "run", settings=SETTINGS, **options)
+    made = finetune(encoder, data, out=folder / "run", settings=(*SETTINGS, *settings), **options)
     return load(made.run, device="cpu")
 
 
@@ -37,7 +37,11 @@ def test_classes(encoder: Path, tmp_path: Path):
     for theirs, mine in zip(pipe(TEXTS), ours.predict(TEXTS), strict=True):
         assert theirs["label"] == mine.label
         assert theirs["score"] == pytest.approx(mine.score, abs=1e-5)
-    assert pipe(" ".join(NEITHER * 50))[0]["label"] in ("negative", "positive")
+    long = " ".join(NEITHER * 50)
+    assert pipe(long)[0]["label"] in ("negative", "positive")
+    tuned(encoder, tmp_path / "short", tmp_path / "a.csv", "max_len=8")
+    cut = slimbert.pipeline("text-classification", tmp_path / "short" / "run", device="cpu")(long)[0]
+    assert cut["score"] == pytest.approx(load(tmp_path / "short" / "run").predict([long])[0].score, abs=1e-5)
     again = slimbert.pipeline("sentiment-analysis", tmp_path / "run", device="cpu")
     assert again(TEXTS) == pipe(TEXTS)
 

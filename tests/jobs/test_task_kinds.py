@@ -16,6 +16,7 @@ import torch
 
 import slimbert.hf
 from jobs.small import BAD, GOOD, NEITHER, labelled
+from slimbert.cli import tables
 from slimbert.data.metrics import f1
 from slimbert.data.tasks import load_task
 from slimbert.data.tokenizer import TextTokenizer
@@ -383,6 +384,14 @@ def test_baselines_are_computed_once_for_all_seeds(encoder: Path, tmp_path: Path
     made = with_seeds(one, out=tmp_path / "all", seeds=3)
     assert len(calls) == 1
     assert all(run.baselines == made.runs[0].baselines != {} for run in made.runs)
+    assert {name: one["mean"] for name, one in made.baselines.items()} == pytest.approx(
+        {name: scores["accuracy"] for name, scores in made.runs[0].baselines.items()}
+    )
+    shown = tables.seeded(made)
+    ahead = [name for name, one in made.baselines.items() if one["mean"] >= made.mean]
+    assert [line for line in shown if isinstance(line, str) and "not ahead" in line] == [
+        f"the encoder is not ahead of {', '.join(ahead)} in the mean"
+    ] * bool(ahead)
     assert "TF-IDF" in (tmp_path / "all" / "seed-2" / "report.md").read_text()
     with_seeds(functools.partial(one, few_shot=5), out=tmp_path / "few", seeds=2)
     assert len(calls) == 3  # every seed draws other rows

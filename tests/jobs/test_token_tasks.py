@@ -192,6 +192,34 @@ def test_conll_files_and_spans_are_read(encoder: Path, tmp_path: Path):
     assert made.labels == ("O", "B-PER", "I-PER")
 
 
+def spans_file(path: Path, *rows: tuple[str, list]) -> Path:
+    path.write_text("\n".join(json.dumps({"text": text, "entities": spans}) for text, spans in rows))
+    return path
+
+
+def test_spans_inside_words_are_scored_as_words_are_answered(encoder: Path, tmp_path: Path):
+    """Whoever predicts does not know where the right spans end: the score is that of whole words."""
+    rows = [(f"{word}{BAD[0]} {word} {GOOD[0]}", [[0, len(word), "A"]]) for word in NEITHER * 8]
+    data = spans_file(tmp_path / "a.jsonl", *rows)
+    made = finetune(encoder, data, out=tmp_path / "run", settings=("lr=2e-3", "min_updates=60"), **HERE)
+    assert made.test is not None and made.test["f1"] == 0 == made.baselines["most frequent tag of each word"]["f1"]
+    assert any("begins or ends inside a word" in note for note in made.notes)
+    run = load(tmp_path / "run")
+    (answer,) = run.predict([rows[0][0]])
+    assert [word for word, _ in answer.words] == rows[0][0].split()
+    assert [one["text"] for one in answer.entities] == [rows[0][0].split()[0]]  # the word that holds the span
+    assert (evaluate(tmp_path / "run", data).trained_on or 0) > len(rows) / 2
+
+
+def test_rows_without_an_entity_are_scored_too(encoder: Path, tagger: Path, tmp_path: Path):
+    plain = [(f"{NEITHER[0]} {word} {NEITHER[1]}", []) for word in NEITHER * 4]
+    data = spans_file(tmp_path / "a.jsonl", (BAD[0], [[0, len(BAD[0]), "A"]]), (BAD[1], [[0, 4, "A"]]), *plain)
+    quick = ("min_updates=4", "epochs=1", "evaluations=1")
+    made = finetune(encoder, data, out=tmp_path / "run", settings=quick, **HERE)
+    assert made.test is not None and made.test["f1"] == 0
+    assert evaluate(tagger, spans_file(tmp_path / "b.jsonl", *plain)).metric == "f1"
+
+
 def test_files_of_words_are_answered(tagger: Path, tmp_path: Path):
     """With tags (which are not read) and without, as lists and as texts: the same words, the same answers."""
     tokens, tags = sentences(5, seed=4)

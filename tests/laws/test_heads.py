@@ -92,6 +92,7 @@ LOADED = [
     (SequenceConfig(labels=("a", "b")), AutoModelForSequenceClassification),
     (SequenceConfig(labels=("a", "b"), pool="mean", hidden=None), AutoModelForSequenceClassification),
     (SequenceConfig(labels=("a", "b"), answer="labels"), AutoModelForSequenceClassification),
+    (SequenceConfig(labels=("a",), pool="mean", hidden=None, answer="labels"), AutoModelForSequenceClassification),
     (SequenceConfig(labels=("a",), answer="number", mean=3.0, deviation=2.0), AutoModelForSequenceClassification),
     (TokenConfig(labels=("O", "B-PER", "I-PER")), AutoModelForTokenClassification),
     (SpanConfig(), AutoModelForQuestionAnswering),

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def data_check(
     data: o.Labelled,
     text_column: o.TextColumns = None,
     label_column: o.LabelColumn = None,
+    task: o.TaskKind = None,
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", metavar="DIR", help="Counts tokens; without it, words are counted.")
     ] = None,
@@ -48,7 +49,8 @@ def data_check(
     from ..jobs.check.run import check
 
     with output.results(json) as show:
-        made = check(data, text_columns=text_column, label_column=label_column, tokenizer=tokenizer, max_len=max_len)
+        columns: Any = {"text_columns": text_column, "label_column": label_column, "task": task}
+        made = check(data, **columns, tokenizer=tokenizer, max_len=max_len)
         show(made, *checked(made))
     if made.misleads:
         raise typer.Exit(output.USAGE)

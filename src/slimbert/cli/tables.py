@@ -98,16 +98,25 @@ def evaluated(made: "Evaluated") -> list["Group | str"]:
 
 
 def seeded(made: "Seeded") -> list["Group | str"]:
-    """The score of every seed, their mean and its interval."""
+    """The score of every seed, their mean and its interval, the baselines beside it."""
     columns = ["", ordered(made.runs[0].test or made.runs[0].validation, made.metric)[0].name]
     rows = [[run.run, f"{(run.test or run.validation)[made.metric]:.3f}"] for run in made.runs]
-    values = {
-        "mean": f"{made.mean:.3f}",
-        "deviation": f"{made.deviation:.3f}",
-        "95% interval of the mean": f"{made.low:.3f} to {made.high:.3f}",
-        "best on validation": made.best,
-    }
-    return [table(f"{len(made.runs)} seeds", columns, rows), pairs("", values), "", following(("predict", made.best))]
+    means = [
+        [name, f"{one['mean']:.3f}", f"{one['deviation']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}"]
+        for name, one in {"fine-tuned encoder": made._asdict(), **made.baselines}.items()
+    ]
+    over = table("", ["over the seeds", "mean", "deviation", "95% interval of the mean"], means)
+    ahead = [name for name, one in made.baselines.items() if one["mean"] >= made.mean]
+    verdict = [f"the encoder is not ahead of {', '.join(ahead)} in the mean", ""] * bool(ahead)
+    best = pairs("", {"best on validation": made.best})
+    return [
+        table(f"{len(made.runs)} seeds", columns, rows),
+        over,
+        *verdict,
+        best,
+        "",
+        following(("predict", made.best)),
+    ]
 
 
 def compared(made: "Compared") -> list["Group | str"]:

@@ -54,6 +54,10 @@ class Rows:
             if not pa.types.is_nested(self.table.schema.field(name).type):
                 refuse_twice(name, self.table.column(name).to_pylist(), self.place)
 
+    def has(self, column: str) -> bool:
+        """Whether there is such a column."""
+        return column in self.columns
+
     @property
     def name(self) -> str:
         return str(self.files[0][0])

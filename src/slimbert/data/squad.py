@@ -10,18 +10,31 @@
 (tools count bytes, or trim), it is taken from there, and a note says how many were; any other such answer is an error.
 """
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .columns import Rows
 from .files import expand, form
 from .records import json_records
-from .rows import Record, Table, read_table, table_of, table_of_records
+from .rows import Record, Table, read_table, table_of_records
 
 _ONE_ANSWER = ("answer", "answer_text")
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")  # as files say it
+
+
+class Fields(NamedTuple):
+    """What the columns of a table are called."""
+
+    question: str = "question"
+    context: str = "context"
+    answers: str = "answers"
+
+
+FIELDS = Fields()
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,12 @@ class Questions:
     notes: tuple[str, ...]
 
 
-def read_questions(path: str | Path, *, records: Sequence[tuple[str, Any]] | None = None) -> Questions:
+def read_questions(
+    path: str | Path, *, records: Sequence[tuple[str, Any]] | None = None, fields: Fields = FIELDS
+) -> Questions:
     """One file: .json of SQuAD, or rows in .json, .jsonl, .parquet, .csv or .tsv, whose columns may stand in any order.
 
-    records: of a .json or .jsonl file, with their places, where they were read already.
+    records: of a .json or .jsonl file, with their places, where they were read already. fields: the columns of rows.
     InputError: no context or question, an answer that is not in its context or more than once but not at its place,
     an id twice, answers to what is marked impossible, answers for some questions and no field of answers for others.
     """
@@ -54,12 +69,13 @@ def read_questions(path: str | Path, *, records: Sequence[tuple[str, Any]] | Non
         records = list(json_records(expand(path)[0]))
     if form(path) == ".json" and records is not None and any(_is_nested(record) for _, record in records):
         return _checked(str(path), list(_nested(records)))
-    return _checked(str(path), _flat(read_table(path) if records is None else table_of_records(str(path), records)))
+    table = read_table(path) if records is None else table_of_records(str(path), records)
+    return _checked(str(path), _flat(table, fields))
 
 
-def read_rows(rows: Rows) -> Questions:
+def read_rows(table: Table, fields: Fields = FIELDS) -> Questions:
     """As `read_questions`, of a table that was read already."""
-    return _checked(rows.name, _flat(table_of(rows)))
+    return _checked(table.name, _flat(table, fields))
 
 
 def is_squad(records: Sequence[tuple[str, Any]]) -> bool:
@@ -112,10 +128,20 @@ def _object(record: Any, place: str) -> dict[str, Any]:
     raise InputError(place, f"expected an object, found {type(record).__name__}", "write it as SQuAD does")
 
 
-def _flat(table: Table) -> list[Record]:
-    for name in ("context", "question"):
+def _flat(table: Table, fields: Fields) -> list[Record]:
+    """The rows under the usual names."""
+    for name in fields[:2]:
         table.require(name)
-    return list(table.records)
+    return [(place, _renamed(record, fields)) for place, record in table.records]
+
+
+def _renamed(record: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    made = record | {"question": record.get(fields.question), "context": record.get(fields.context)}
+    if fields.answers == FIELDS.answers:
+        return made
+    given = record.get(fields.answers)
+    others = {name: value for name, value in made.items() if name not in (FIELDS.answers, *_ONE_ANSWER)}
+    return others | {_ONE_ANSWER[0] if isinstance(given, str) else FIELDS.answers: given}
 
 
 def _checked(name: str, records: Sequence[Record]) -> Questions:
@@ -166,13 +192,13 @@ def _text(record: Mapping[str, Any], field: str, place: str) -> str:
 
 def _answers(record: Mapping[str, Any], place: str) -> list[tuple[str, int | None]] | None:
     """(text, place as given) of each answer; None where the record has no field of answers."""
-    impossible = record.get("is_impossible")
+    impossible = _truth(record.get("is_impossible"), place)
     field = next((name for name in ("answers", *_ONE_ANSWER) if record.get(name) is not None), None)
     if field is None:
         return [] if impossible else None
     given = record[field]
     if field in _ONE_ANSWER:
-        given = [{"text": given, "answer_start": _whole(record.get("answer_start"))}] if given != "" else []
+        given = [{"text": given, "answer_start": record.get("answer_start")}] if given != "" else []
     if isinstance(given, dict):
         given = _columns(given, place)
     if not isinstance(given, list):
@@ -190,7 +216,7 @@ def _columns(given: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
     """{text: [...], answer_start: [...]} -> one object for each answer."""
     texts, starts = given.get("text"), given.get("answer_start")
     texts = [texts] if isinstance(texts, str) else texts
-    starts = [starts] if isinstance(starts, int) else starts
+    starts = [starts] if isinstance(starts, int | float | str) else starts
     if not isinstance(texts, list) or not (starts is None or isinstance(starts, list)):
         raise InputError(place, f"{str(given)[:80]} are no answers", 'write {"text": ["..."], "answer_start": [0]}')
     starts = [None] * len(texts) if starts is None else starts
@@ -200,15 +226,27 @@ def _columns(given: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts)]
 
 
+def _truth(given: Any, place: str) -> bool | None:
+    """True or false, as a value or in words; None where nothing is said."""
+    word = "" if given is None else str(given).strip().lower().removesuffix(".0")
+    if word not in ("", "nan", *_TRUE, *_FALSE):
+        raise InputError(place, f"is_impossible is {given!r}", "write true or false")
+    return word in _TRUE if word in (*_TRUE, *_FALSE) else None
+
+
 def _whole(start: Any) -> Any:
-    """A number that stands in a .csv file beside empty cells is text."""
-    return (int(start) if start.isdecimal() else start or None) if isinstance(start, str) else start
+    """A number that stands beside empty cells is text (.csv) or has a fraction of zero (.csv of pandas, .parquet)."""
+    if isinstance(start, str) and re.fullmatch(r"\d+(\.0*)?", start.strip()):
+        start = float(start)
+    if isinstance(start, float):
+        return None if math.isnan(start) else int(start) if start.is_integer() else start
+    return start or None if isinstance(start, str) else start
 
 
 def _answer(given: Any, place: str) -> tuple[str, int | None]:
     """Without blanks at its ends."""
     text = given.get("text") if isinstance(given, dict) else None
-    start = given.get("answer_start") if isinstance(given, dict) else None
+    start = _whole(given.get("answer_start")) if isinstance(given, dict) else None
     if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
         raise InputError(place, f"{str(given)[:80]} is no answer", 'write {"text": "...", "answer_start": 0}')
     before = len(text) - len(text.lstrip())

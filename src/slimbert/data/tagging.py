@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import InputError
 from .columns import TEXTS, Rows
@@ -28,17 +28,22 @@ TAGS = ("ner_tags", "ner", "iob_tags", "bio_tags", "tags", "labels", "label")
 SPANS = ("entities", "spans", "ents", "labels", "label", "annotations")
 _KEYS = (("start", "start_offset"), ("end", "end_offset"), ("label", "type", "tag", "entity", "entity_group"))
 _FORM = '{"start": 0, "end": 5, "label": "PER"} or [0, 5, "PER"]'
+Tag = TypeVar("Tag", str, int)  # by its name or by its number
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """One sentence or text. text[start:end] is the word for each of `spans`; place: file:line or file:row."""
+    """One sentence or text. text[start:end] is the word for each of `spans`; place: file:line or file:row.
+
+    rests: the numbers of the words that are the rest of a word which a marked span cut; see `whole`.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
     text: str
     spans: tuple[Place, ...]
     place: str = ""
+    rests: tuple[int, ...] = ()
 
 
 def of_words(words: Sequence[Any], tags: Sequence[str] | None = None, *, place: str = "words") -> Tagged:
@@ -76,7 +81,34 @@ def of_text(text: str, spans: Sequence[tuple[int, int, str]] | None = None, *, p
     found = split_words(text, [bound for start, end, _ in marked for bound in (start, end)])
     starts, ends = [start for start, _ in found], [end for _, end in found]
     inside = [(name, bisect_left(starts, start), bisect_right(ends, end) - 1) for start, end, name in marked]
-    return Tagged(tuple(text[a:b] for a, b in found), tags_of(inside, len(found)), text, found, place)
+    begins = {start for start, _ in split_words(text)}
+    rests = tuple(number for number, start in enumerate(starts) if start not in begins)
+    return Tagged(tuple(text[a:b] for a, b in found), tags_of(inside, len(found)), text, found, place, rests)
+
+
+def whole(one: Tagged) -> Tagged:
+    """Without tags, and cut into words as one does it who does not know the marked spans: so a model reads it."""
+    return of_text(one.text, place=one.place) if one.rests else replace(one, tags=None)
+
+
+def joined(one: Tagged, tags: Sequence[Tag], *, outside: Tag) -> list[Tag]:
+    """Tags of the words -> of the words of `whole`: of a word in parts the first that is not `outside`."""
+    made: list[Tag] = []
+    for word, tag in enumerate(tags):
+        if word not in one.rests:
+            made.append(tag)
+        elif made[-1] == outside:
+            made[-1] = tag
+    return made
+
+
+def spread(one: Tagged, tags: Sequence[str]) -> list[str]:
+    """Tags of the words of `whole` -> of the words: the rest of a word goes on with its entity."""
+    owners = accumulate(int(word not in one.rests) for word in range(len(one.words)))
+    found = [tags[owner - 1] for owner in owners]
+    for word in one.rests:
+        found[word] = "I-" + found[word][2:] if found[word].startswith("B-") else found[word]
+    return found
 
 
 def read_tagged(
@@ -89,7 +121,8 @@ def read_tagged(
     many as the words, spans that are wrong.
     """
     if is_conll(path):
-        sentences = read_conll(path, word_column=_number(text_column), tag_column=_number(tag_column))
+        word, tag = (None if name is None else column_number(name, path) for name in (text_column, tag_column))
+        sentences = read_conll(path, word_column=word, tag_column=tag)
         return [of_words(one.words, one.tags, place=one.place) for one in sentences], ["a word a line"]
     return read_records(read_table(path), text_column, tag_column)
 
@@ -212,10 +245,10 @@ def _check_characters(text: str, place: str) -> None:
         raise InputError(place, problem, "write the whole character") from error
 
 
-def _number(column: str | None) -> int | None:
-    if column is None:
-        return None
+def column_number(column: str, path: str | Path) -> int:
+    """Of a file of words, from 0, or from the end if negative."""
     try:
         return int(column)
     except ValueError as error:
-        raise InputError("column", f"{column!r} is not a number", "a file of words has columns 0, 1, ...") from error
+        problem = f"column {column!r} is not a number"
+        raise InputError(path, problem, "a file of words has columns 0, 1, ...; -1 is the last") from error

@@ -36,6 +36,12 @@ class SlimbertConfig(PreTrainedConfig):
             self.label2id = {label: i for i, label in enumerate(labels)}
 
     @property
+    def max_len(self) -> int:
+        """Tokens of a text that are read: those of the task it was trained for, at most the table of positions."""
+        table, task = self.core().encoder.embedding.max_len, getattr(self, "task", None) or {}
+        return min(table, int(task.get("max_len", table)))
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, by their number."""
         return tuple(str(self.id2label[i]) for i in sorted(self.id2label))

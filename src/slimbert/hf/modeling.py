@@ -193,8 +193,10 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
         alike = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
-        if head is not None and alike and (len(config.labels) > 1) == (head.answer != "number"):
-            return dataclasses.replace(head, labels=config.labels)
+        if head is not None and alike:
+            same = head.answer == "labels" and len(config.labels) == len(head.labels)  # also of one label
+            if same or (len(config.labels) > 1) == (head.answer != "number"):
+                return dataclasses.replace(head, labels=config.labels)
         named = {problem: answer for answer, problem in PROBLEMS.items()}
         answer: Any = named.get(str(config.problem_type), "class")
         answer = "number" if len(config.labels) == 1 else "class" if answer == "number" else answer

@@ -16,9 +16,11 @@ SETTINGS: dict[str, dict[str, Any]] = {  # task -> what its pipeline is given be
 
 
 def of_transformers(task: str, model: str | Path, *, device: str) -> Any:
-    """`transformers.pipeline` for a task of SETTINGS. Texts are cut where the model stops reading; a folder of ours
-    without that would fail at its table of positions."""
+    """`transformers.pipeline` for a task of SETTINGS. Texts are cut where the run cuts them; those to be tagged, which
+    the run reads in windows, at the end of the table of positions."""
     made = make(task, model=str(model), device=device, **SETTINGS[task])
-    if isinstance(made.model.config, SlimbertConfig):
-        made.tokenizer.model_max_length = made.model.config.core().encoder.embedding.max_len
+    config = made.model.config
+    if isinstance(config, SlimbertConfig):
+        whole = task == "token-classification"
+        made.tokenizer.model_max_length = config.core().encoder.embedding.max_len if whole else config.max_len
     return made

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ..config import dump
 from ..data.tasks import Split, write_trained_on
 from ..data.tokenizer import TextTokenizer
-from ..model import Model, save_model
+from ..model import Model, ModelConfig, save_model
 from ..model.heads import EmbedConfig
 from ..train.run import RunFolder
 from .card import write_card
@@ -35,25 +35,28 @@ class Finetuned(NamedTuple):
     notes: tuple[str, ...]
 
 
-def write_run(
+def write_model(
     folder: RunFolder,
-    result: Finetuned,
     model: Model,
     tokenizer: TextTokenizer,
     *,
     description: Description,
-    splits: Mapping[str, Split],
-    encoder: str,
+    train: Split,
 ) -> None:
-    """The model with its tokenizer and description, hashes of its training texts, result.json, the curve and the card;
-    `encoder`: what it was."""
+    """The model with its tokenizer and description, and hashes of its training texts."""
     save_model(model, folder.path, extra={"task": description.plain()})
     tokenizer.save(folder.path)
     if isinstance(head := model.config.head, EmbedConfig):
         write_modules(folder.path, head, dim=model.config.encoder.dim, max_len=description.max_len)
-    write_trained_on(splits["train"].texts, folder.path)
+    write_trained_on(train.texts, folder.path)
+
+
+def write_result(
+    folder: RunFolder, result: Finetuned, config: ModelConfig, *, splits: Mapping[str, Split], encoder: str
+) -> None:
+    """result.json, the curve and the card; `encoder`: what it was."""
     folder.plot()
     folder.write_json("result.json", result._asdict())
     rows = {name: len(split) for name, split in splits.items()}
-    recipe = {"model": dump(model.config), "encoder": encoder, "rows": rows}
+    recipe = {"model": dump(config), "encoder": encoder, "rows": rows}
     write_card(folder.path, result._asdict(), recipe=recipe)

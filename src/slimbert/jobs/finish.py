@@ -8,7 +8,7 @@ from ..train import checkpoints
 from ..train.loop import Step, restore
 from ..train.signals import Stop
 from .beside import Scores, beside
-from .finetuned import Finetuned, write_run
+from .finetuned import Finetuned, write_model, write_result
 from .report import report
 from .tasks.kind import Outputs
 
@@ -27,12 +27,13 @@ def finish(run: "Run", step: Step, stop: Stop, *, encoder: str, with_baselines: 
     outputs = {name: run.outputs(name)[0] for name in ("validation", "test") if name in run.rows.features}
     run.kind = run.settled(outputs["validation"])
     stop.heed(step.n)
-    others = _beside(run) if with_baselines else {}
+    whole = put_tokens_back(run.objective.model, run.whole, run.rows.used)
+    splits = run.rows.splits
+    write_model(run.folder, whole, run.tokenizer, description=run.kind.description, train=splits["train"])
+    others = _beside(run) if with_baselines else {}  # behind the model: they may take long, and memory
     stop.heed(step.n)
     result = _result(run, step, outputs, others)
-    whole = put_tokens_back(run.objective.model, run.whole, run.rows.used)
-    description, splits = run.kind.description, run.rows.splits
-    write_run(run.folder, result, whole, run.tokenizer, description=description, splits=splits, encoder=encoder)
+    write_result(run.folder, result, whole.config, splits=splits, encoder=encoder)
     part = "test" if "test" in outputs else "validation"
     scores = {"fine-tuned encoder": getattr(result, part)} | result.baselines
     rows, features = splits[part], run.rows.features[part]

@@ -16,7 +16,8 @@ SUMMARY = "seeds.json"
 
 class Seeded(NamedTuple):
     """Runs of the same data and settings with other seeds. mean, deviation, low, high: of `metric` on the test rows (on
-    validation where there are none), with the 95% interval of the mean; best: the run that validation prefers."""
+    validation where there are none), with the 95% interval of the mean; best: the run that validation prefers;
+    baselines: the same four numbers of each baseline."""
 
     folder: str
     metric: str
@@ -26,6 +27,7 @@ class Seeded(NamedTuple):
     low: float
     high: float
     best: str
+    baselines: dict[str, dict[str, float]]
 
 
 def with_seeds(
@@ -48,7 +50,12 @@ def with_seeds(
     runs, metric = tuple(made), made[0].metric
     found = over_seeds([(run.test or run.validation)[metric] for run in runs])
     best = max(runs, key=lambda run: run.validation[metric])
-    several = Seeded(str(out), metric, runs, **asdict(found), best=best.run)
+    beside = {
+        name: asdict(over_seeds([run.baselines[name][metric] for run in runs]))
+        for name in runs[0].baselines
+        if all(name in run.baselines for run in runs)
+    }
+    several = Seeded(str(out), metric, runs, **asdict(found), best=best.run, baselines=beside)
     plain: dict[str, Any] = several._asdict() | {"runs": [run._asdict() for run in runs]}
     with RunFolder(out) as outer:
         outer.write_json(SUMMARY, plain)

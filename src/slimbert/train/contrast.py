@@ -19,9 +19,10 @@ from .objectives import Batch
 
 
 def in_batch(answers: Tensor, batch: Batch, *, temperature: float = 0.05, widths: Sequence[int] = ()) -> Tensor:
-    """Every other positive of the batch, and every hard negative, is a negative. `labels` [B] numbers the positives:
-    equal texts are not each other's negatives. widths: also of vectors cut to these."""
-    same = batch["labels"][:, None] == batch["labels"][None, :]
+    """Every other positive of the batch, and every hard negative, is a negative. `labels` and `anchors` [B] number the
+    positives and the anchors: equal ones, and those of equal anchors, are not each other's negatives. widths: also of
+    vectors cut to these."""
+    same = torch.stack([one[:, None] == one[None, :] for one in (batch["labels"], batch["anchors"])]).any(dim=0)
     hidden = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)  # [B, B]
     hidden = functional.pad(hidden, (0, (answers.shape[1] - 2) * len(answers)))  # hard negatives are all seen
     target = torch.arange(len(answers), device=answers.device)

@@ -65,11 +65,15 @@ def test_labels_numbers_tags_answers_and_places():
         {name: numbers[name] for name in ("spearman", "pearson", "rmse", "mae")}
     )
     tags = [["B-A", "I-A", "O"], ["O", "B-B"], [], ["B-A"]], [["B-A", "O", "O"], ["O", "B-B"], [], ["B-B"]]
-    assert {name: one.value() for name, one in tag_measures(*tags).items()} == pytest.approx(
-        {name: tag_scores(*tags)[name] for name in ("f1", "word_accuracy")}
+    names = ["O", "B-A", "I-A", "B-B", "I-B"]
+    assert {name: one.value() for name, one in tag_measures(*tags, names=names).items()} == pytest.approx(
+        {name: tag_scores(*tags, names=names)[name] for name in ("f1", "word_accuracy")}
     )
     words = [["x", "y"], ["y"]], [["x", "x"], ["y"]]
-    assert {name: one.value() for name, one in tag_measures(*words).items()} == {"word_accuracy": pytest.approx(2 / 3)}
+    found = tag_measures(*words, names=["x", "y"])
+    assert {name: one.value() for name, one in found.items()} == {"word_accuracy": pytest.approx(2 / 3)}
+    nothing = [["O", "O"]], [["O", "O"]]
+    assert tag_scores(*nothing, names=names)["f1"] == 0 == tag_measures(*nothing, names=names)["f1"].value()
     spans = [["the cat"], [], ["dog", "a big dog"]], ["cat", "something", "big dog"]
     assert {name: one.value() for name, one in answer_measures(*spans).items()} == pytest.approx(
         {name: squad_scores(*spans)[name] for name in ("f1", "exact")}

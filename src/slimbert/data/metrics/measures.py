@@ -92,10 +92,12 @@ def number_measures(truth: Floats, answers: Floats) -> dict[str, Measured]:
     }
 
 
-def tag_measures(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> dict[str, Measured]:
-    """Entity F1 where there are entities, and the share of right words."""
+def tag_measures(
+    truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], *, names: Sequence[str]
+) -> dict[str, Measured]:
+    """Entity F1 where the tags are of entities, and the share of right words. names: as of `tag_scores`."""
     words = Measured(right_words(truth, answers), lambda means: means[:, 0] / means[:, 1].clip(min=1e-12))
-    if not has_entities(truth):
+    if not has_entities(names):
         return {"word_accuracy": words}
     counts = entity_counts(truth, answers).astype(np.float64)
     return {"f1": Measured(counts, f1_of_counts), "word_accuracy": words}

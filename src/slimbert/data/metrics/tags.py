@@ -9,11 +9,16 @@ from .entities import OUTSIDE, entity_counts, entity_scores
 from .seeds import bootstrap_score
 
 
-def tag_scores(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> dict[str, float]:
+def tag_scores(
+    truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], *, names: Sequence[str]
+) -> dict[str, float]:
     """Rows, then F1 of entities with its interval, precision, recall, macro F1, and the share of words with the right
-    tag; for tags without B- or I- that share comes first, with Wilson's interval and the macro F1 of the classes."""
+    tag; for tags without B- or I- that share comes first, with Wilson's interval and the macro F1 of the classes.
+
+    names: all tags that there are, so that rows without any entity are scored like the others (F1 0 where none is).
+    """
     right, words = (int(count) for count in right_words(truth, answers).sum(axis=0))
-    if not has_entities(truth):
+    if not has_entities(names):
         low, high = wilson(right, words)
         shares = {"word_accuracy": right / words, "word_accuracy_low": low, "word_accuracy_high": high}
         return {"rows": len(truth), **shares, "macro_f1": _macro_f1(truth, answers)}
@@ -24,9 +29,9 @@ def tag_scores(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]])
     return {**main, **others, "word_accuracy": right / words}
 
 
-def has_entities(truth: Sequence[Sequence[str]]) -> bool:
-    """Whether tags say B- or I-."""
-    return any(tag[:2] in ("B-", "I-") for row in truth for tag in row)
+def has_entities(names: Sequence[str]) -> bool:
+    """Whether one of these tags says B- or I-."""
+    return any(tag[:2] in ("B-", "I-") for tag in names)
 
 
 def right_words(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> Floats:

@@ -5,8 +5,8 @@ One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` f
 
 from .classes import RARE
 from .file import DataFile
-from .label_sets import is_list
-from .load import KINDS, find_splits, load_split, load_task, load_texts, spans_of
+from .label_sets import is_list, separator
+from .load import KINDS, benchmark, find_splits, load_split, load_task, load_texts, spans_of
 from .named import NAMED
 from .seen import count_trained_on, write_trained_on
 from .tags import FILE_OF_WORDS
@@ -20,6 +20,7 @@ __all__ = [
     "DataFile",
     "Split",
     "Task",
+    "benchmark",
     "count_trained_on",
     "find_splits",
     "fingerprint",
@@ -27,6 +28,7 @@ __all__ = [
     "load_split",
     "load_task",
     "load_texts",
+    "separator",
     "spans_of",
     "write_trained_on",
 ]

@@ -13,7 +13,7 @@ from ..conll import is_conll
 from ..files import expand, first_line, form
 from ..records import json_records
 from ..rows import Table, table_of, table_of_records
-from ..squad import Questions, is_squad, read_questions, read_rows
+from ..squad import FIELDS, Fields, Questions, is_squad, read_questions, read_rows
 from ..table import table
 
 NESTED = (".json", ".jsonl")  # forms whose records may hold lists and objects of any shape
@@ -42,12 +42,11 @@ class DataFile:
             return table_of_records(str(self.path), self.records)
         return table_of(open_table([self]))
 
-    @cached_property
-    def questions(self) -> Questions:
-        """The rows as questions with contexts."""
+    def questions(self, fields: Fields = FIELDS) -> Questions:
+        """The rows as questions with contexts; fields: the names of their columns."""
         if self.records is None:
-            return read_rows(open_table([self]))
-        return read_questions(self.path, records=self.records)
+            return read_rows(self.rows, fields)
+        return read_questions(self.path, records=self.records, fields=fields)
 
     @property
     def has_lines_of_words(self) -> bool:

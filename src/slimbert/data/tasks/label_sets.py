@@ -20,8 +20,10 @@ SEPARATORS = ("|", ";", ",")  # of a set written as one word; the first that occ
 class LabelSets:
     """Labels are lists of words or numbers, or one word with separators ("sports|politics"); an empty one is a set."""
 
-    def __init__(self) -> None:
-        self.mark: str | None = None
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        """known: the labels of a trained model; the separator is then one by which all words are among them."""
+        self.known = known
+        self.mark: str | None = None  # of the first split that is read: it decides for all
 
     def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
@@ -46,10 +48,10 @@ class LabelSets:
         if is_list(column.type):
             made = [_words(value, names) for value in written]
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            if self.mark is None:  # the first split that is read decides for all
-                there = (mark for mark in SEPARATORS if any(mark in value for value in written))
-                self.mark = next(there, SEPARATORS[0])
+            self.mark = self.mark or separator(written, known=self.known)
             made = [_words(value.split(self.mark), None) for value in written]
+        elif self.known and pa.types.is_integer(column.type):  # one label a row, each a number
+            made = [_words([value], names) for value in written]
         else:
             problem = f"column {columns.label!r} holds {column.type}, not several labels a row"
             raise InputError(rows.name, problem, "give lists, or words with | between them")
@@ -103,6 +105,17 @@ class LabelSets:
         each = split.labels.sum(axis=1)
         several = f"{each.mean():.2g} a row, none on {int((each == 0).sum())} rows"
         return f"{len(names)} labels in train, {several}: {few}" + ", ..." * (len(names) > SHOWN)
+
+
+def separator(written: Sequence[str], *, known: Sequence[str] = ()) -> str:
+    """What stands between the labels of a row: the first of SEPARATORS that occurs; of those by which all words are
+    `known`, if there are any."""
+    there = [mark for mark in SEPARATORS if any(mark in value for value in written)]
+    others = [mark for mark in SEPARATORS if mark not in there]
+    for mark in (*there, *others) if known else ():
+        if all(word in known for value in written for word in _words(value.split(mark), None)):
+            return mark
+    return (there or others)[0]
 
 
 def is_list(kind: pa.DataType) -> bool:

@@ -24,7 +24,7 @@ from ..tagging import SPANS, TAGS, WORDS
 from .classes import Classes
 from .file import DataFile, open_table
 from .label_sets import LabelSets, is_list
-from .named import NAMED
+from .named import NAMED, Named
 from .numbers import Numbers, is_numbers
 from .pairs import UNSCORED, Pairs, looks_paired
 from .questions import Spans
@@ -58,9 +58,7 @@ def load_task(
     InputError: nothing there, a column missing, no row, a row without text or label, one class only, a label that train
     does not have, a label that is none of its kind, too few rows to split.
     """
-    if kind is not None and kind not in {*KINDS, *NAMED}:
-        raise InputError(f"--task {kind}", "no such task", f"choose one of {', '.join([*KINDS, *NAMED])}")
-    named, asked = NAMED.get(kind or ""), kind
+    named, asked = benchmark(kind), kind
     if named is not None:
         kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label
     files = {name: [DataFile(file) for file in some] for name, some in find_splits(Path(path)).items()}
@@ -79,7 +77,7 @@ def load_task(
     values = {
         name: shape.values(rows, columns, split=name, notes=notes)
         for name, rows in parts.items()
-        if name != "test" or columns.label in (*rows.columns, UNSCORED)
+        if name != "test" or columns.label == UNSCORED or rows.has(columns.label)
     }
     values = shape.unify(values, notes)
     labelled = _labelled(parts, values, notes)
@@ -115,7 +113,7 @@ def load_split(
     found = find_splits(Path(path))
     if Path(path).is_dir() and split not in found:
         raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
-    shape = KINDS[kind]()
+    shape: Shape = LabelSets(labels) if kind == "multilabel" else KINDS[kind]()
     rows = shape.open([DataFile(file) for file in found.get(split) or next(iter(found.values()))])
     columns = Columns(tuple(text_columns), label_column, ())
     rows.check_ids(columns)
@@ -138,8 +136,15 @@ def load_texts(path: str | Path, *, text_columns: Sequence[str], kind: str = "cl
     if kind == "ner" and (file.has_lines_of_words or file.rows.holds(text_columns[0]) == "list"):
         return read_words(file, text_columns[0])
     if kind == "qa" and file.is_squad:
-        return [(one.question, one.context) for one in file.questions.questions]
+        return [(one.question, one.context) for one in file.questions().questions]
     return read_texts(open_table([file]), text_columns, lenient=True)
+
+
+def benchmark(task: str | None) -> Named | None:
+    """The benchmark that --task names; None for a kind of task or nothing. InputError: there is no such task."""
+    if task is not None and task not in {*KINDS, *NAMED}:
+        raise InputError(f"--task {task}", "no such task", f"choose one of {', '.join([*KINDS, *NAMED])}")
+    return NAMED.get(task or "")
 
 
 _NAMES = {
@@ -259,8 +264,12 @@ def _cut(
     strata = shape.strata(train)
     rows = stratified(strata, shares.tolist(), seed=seed, groups=groups)
     if any(len(part) == 0 for part, share in zip(rows, shares, strict=True) if share > 0):
-        problem = f"{len(train)} rows ({len(train) - repeated} different texts) are too few to split"
-        raise InputError(path, problem, "label at least 10 rows")
+        alike = len(train) - repeated
+        problem, remedy = f"{len(train)} rows ({alike} different texts) are too few to split", "label at least 10 rows"
+        if len(train) >= 10:
+            problem = f"its {len(train)} rows share {alike} different texts or contexts, each of which stays whole"
+            remedy = "give train, validation and test files, or rows on more texts"
+        raise InputError(path, problem, remedy)
     if len(np.unique(strata[rows[0]])) < len(np.unique(strata)):
         problem = "equal texts carry different labels, so that a class has no example of its own left to learn from"
         raise InputError(path, problem, "correct the labels, or give train, validation and test files")

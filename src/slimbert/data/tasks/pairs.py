@@ -4,13 +4,16 @@ Texts are tuples (anchor, positive, negative ...); labels are the scores [N], sc
 the number of the positive text [N], equal for equal texts, so that none counts as its own negative.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..columns import LABELS, PAIRS, Columns, Rows, choose, read_texts
+from ..metrics import ranks
 from ..splits import same_texts
 from .file import DataFile, open_table
 from .numbers import Numbers
@@ -24,6 +27,7 @@ NAMES = (  # names that are taken where vectors are asked for
     *(*TELLING, ("query", "answer"), ("question", "answer"), ("question", "context"), ("question", "passage")),
     *(("title", "body"), ("title", "text"), *PAIRS),
 )
+SCORES = ("label", "labels", "gold_label", "target", "y", "score", "similarity")  # say how alike two texts are
 UNSCORED = ""  # the label column of pairs without scores
 
 
@@ -34,9 +38,9 @@ class Pairs:
         return open_table(files)
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
-        named = {name.strip().lower() for name in rows.columns if name not in (texts or ())}
-        scored = label is not None or named & (set(LABELS) - {"answer"})
-        if scored or (texts is None and _names(shared) is None):
+        others = [name for name in rows.columns if name not in (texts or ())]
+        label = label or next((name for name in others if name.strip().lower() in SCORES), None)
+        if label or (texts is None and _names(shared) is None):
             found = choose(rows, shared=shared, texts=texts, label=label)
             if len(found.texts) != 2:
                 raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
@@ -45,6 +49,8 @@ class Pairs:
         if len(chosen) < 2:
             raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
         why = "as asked" if texts else "by their names"
+        unused = [name for name in others if name not in chosen and name.strip().lower() in LABELS]
+        why += f"; not used: {', '.join(unused)}" * bool(unused)
         return Columns(chosen, UNSCORED, (f"texts that belong together in {' and '.join(chosen[:2])} ({why})",))
 
     def kind(self, columns: Columns) -> str:
@@ -87,7 +93,7 @@ class Pairs:
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
-        first = same_texts([row[0] for row in split.texts])
+        first = anchors(split)
         second = same_texts([row[1] for row in split.texts]) + len(split)
         edges = coo_matrix((np.ones(len(split)), (first, second)), shape=(2 * len(split),) * 2)
         return connected_components(edges, directed=False)[1][first].astype(np.int64)
@@ -101,11 +107,39 @@ class Pairs:
         return f"{len(split):,} pairs in train, {len(np.unique(split.labels)):,} different second texts"
 
 
-def candidates(split: Split) -> tuple[Ints, Ints]:
-    """Of pairs without scores: ([T] the row in which each different second text first stands, [N] which of them is the
-    own of each row)."""
-    _, first, own = np.unique(split.labels, return_index=True, return_inverse=True)
-    return first.astype(np.int64), own.astype(np.int64)
+class Candidates(NamedTuple):
+    """The different second texts of pairs without scores, among which the own of each row is to be found.
+
+    first: [T] the row in which each first stands; own: [N] which of them is that of each row; also: [N] lists of those
+    that stand beside the same first text in other rows, and so are right, too.
+    """
+
+    first: Ints
+    own: Ints
+    also: list[Ints]
+
+    @classmethod
+    def of(cls, split: Split) -> "Candidates":
+        _, first, own = np.unique(split.labels, return_index=True, return_inverse=True)
+        right: dict[int, set[int]] = defaultdict(set)
+        rows = list(zip(anchors(split).tolist(), own.tolist(), strict=True))
+        for anchor, place in rows:
+            right[anchor].add(place)
+        also = [np.array(sorted(right[anchor] - {place}), dtype=np.int64) for anchor, place in rows]
+        return cls(first.astype(np.int64), own.astype(np.int64), also)
+
+    def places(self, scores: NDArray[np.floating], start: int) -> Ints:
+        """[Q] from 1: where the own text of the rows from `start` on stands by their scores [Q, T], the others that are
+        right left out."""
+        counted = scores.copy()
+        for row, also in zip(counted, self.also[start:]):
+            row[also] = -np.inf
+        return ranks(counted, self.own[start : start + len(scores)])
+
+
+def anchors(split: Split) -> Ints:
+    """[N] a number of each first text, equal for equal ones."""
+    return same_texts([row[0] for row in split.texts])
 
 
 def looks_paired(columns: Sequence[str]) -> bool:

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ...errors import InputError
 from ..columns import Columns
 from ..splits import same_texts
-from ..squad import Question, Questions
+from ..squad import FIELDS, Fields, Question
 from .file import DataFile
 from .task import Ints, Split
 
-COLUMNS = Columns(("question", "context"), "answers", ("questions and contexts, answers with their places",))
+COLUMNS = Columns(FIELDS[:2], FIELDS.answers, ("questions and contexts, answers with their places",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +21,14 @@ class QuestionFiles:
     """The files of one split."""
 
     files: tuple[DataFile, ...]
-    columns: tuple[str, ...] = (*COLUMNS.texts, COLUMNS.label)
 
-    @cached_property
-    def read(self) -> list[Questions]:
-        """What stands in each file."""
-        return [file.questions for file in self.files]
+    @property
+    def columns(self) -> list[str]:
+        return list(FIELDS if self.files[0].is_squad else self.files[0].rows.columns)
+
+    def has(self, column: str) -> bool:
+        """True: whether there are answers is found out as they are read."""
+        return True
 
     @property
     def name(self) -> str:
@@ -45,15 +47,26 @@ class Spans:
     def choose(
         self, rows: QuestionFiles, *, shared: set[str], texts: Sequence[str] | None, label: str | None
     ) -> Columns:
-        return COLUMNS
+        if not texts and not label:
+            return COLUMNS
+        if rows.files[0].is_squad:
+            remedy = "leave out --text-column and --label-column: SQuAD's form has names of its own"
+            raise InputError(rows.name, "no columns to choose from", remedy)
+        if texts and len(texts) != 2:
+            problem = f"{len(texts)} text columns asked for"
+            raise InputError(rows.name, problem, "give --text-column twice: of the questions, then of the contexts")
+        (question, context), answers = texts or COLUMNS.texts, label or COLUMNS.label
+        said = f"questions in {question!r}, contexts in {context!r}, answers in {answers!r} (as asked)"
+        return Columns((question, context), answers, (said,))
 
     def kind(self, columns: Columns) -> str:
         return "qa"
 
     def values(self, rows: QuestionFiles, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
         """The question of each row; None where the file gives no answers at all."""
-        notes += [f"{split}: {note}" for read in rows.read for note in read.notes]
-        return [one if read.labelled else None for read in rows.read for one in read.questions]
+        found = [file.questions(Fields(*columns.texts, columns.label)) for file in rows.files]
+        notes += [f"{split}: {note}" for read in found for note in read.notes]
+        return [one if read.labelled else None for read in found for one in read.questions]
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
         return values

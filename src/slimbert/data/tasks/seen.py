@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...atomic import write_atomically
 from ...errors import InputError
 from ..squad import Question
-from ..tagging import Tagged
+from ..tagging import Tagged, whole
 
 FILE = "trained_on.npy"
 Hashes = NDArray[np.uint64]
@@ -48,7 +48,7 @@ def count_trained_on(texts: Sequence[Any], folder: str | Path) -> int | None:
 def _hash(text: Any) -> int:
     parts: tuple[str, ...]
     if isinstance(text, Tagged):
-        parts = text.words
+        parts = whole(text).words
     elif isinstance(text, Question):
         parts = (text.question, text.context)
     else:

@@ -1,5 +1,6 @@
 """A tag for every word: entities, parts of speech. Texts are `tagging.Tagged`, labels the numbers of their tags."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from ..columns import TEXTS, Columns, id_columns, refuse_twice
 from ..rows import Table
 from ..schemes import OUTSIDE, all_tags, parts
 from ..splits import same_texts
-from ..tagging import SPANS, TAGS, WORDS, Tagged, of_words, read_records, read_tagged, unify
+from ..tagging import SPANS, TAGS, WORDS, Tagged, column_number, of_words, read_records, read_tagged, unify, whole
 from .classes import refuse_other_case, unknown
 from .file import DataFile
 from .task import Ints, Split
@@ -41,6 +42,10 @@ class TagFiles:
         first = self.tables[0]
         return list(FILE_OF_WORDS if first is None else first.columns)
 
+    def has(self, column: str) -> bool:
+        """Whether there is such a column; a file of a word a line finds out as it is read."""
+        return self.tables[0] is None or column in self.columns
+
     def check_ids(self, columns: Columns) -> None:
         """InputError where two rows of a file have the same id."""
         for table in (one for one in self.tables if one is not None):
@@ -52,7 +57,8 @@ class TagFiles:
         found: list[Tagged] = []
         for file, table in zip(self.files, self.tables, strict=True):
             if table is None:
-                found += read_tagged(file.path)[0]
+                word, tag = _numbered(columns.texts[0]), _numbered(columns.label)
+                found += read_tagged(file.path, text_column=word, tag_column=tag)[0]
             else:
                 tags = columns.label if labelled else None
                 found += read_records(table, columns.texts[0], tags)[0]
@@ -62,8 +68,13 @@ class TagFiles:
 def read_words(file: DataFile, column: str) -> list[Tagged]:
     """The words of each example of a file of words, or of a column of lists; tags are not read."""
     if file.has_lines_of_words:
-        return [replace(one, tags=None) for one in read_tagged(file.path)[0]]
+        return [replace(one, tags=None) for one in read_tagged(file.path, text_column=_numbered(column))[0]]
     return [of_words(record.get(column) or (), place=place) for place, record in file.rows.records]
+
+
+def _numbered(column: str) -> str | None:
+    """The number of a column of a file of words; None where another name stands for the usual one."""
+    return column if re.fullmatch(r"-?\d+", column) else None
 
 
 class Tags:
@@ -76,9 +87,13 @@ class Tags:
         if texts and len(texts) > 1:
             raise InputError(rows.name, f"{len(texts)} text columns asked for", "give the one that holds the words")
         table = rows.tables[0]
+        asked = (*(texts or ()), *((label,) if label else ()))
         if table is None:
-            return Columns((FILE_OF_WORDS[0],), FILE_OF_WORDS[1], ("a word a line, its tag beside it",))
-        for name in (*(texts or ()), *((label,) if label else ())):
+            for name in asked:
+                column_number(name, rows.name)
+            said = f"a word a line, its tag beside it{', columns as asked' * bool(asked)}"
+            return Columns(((texts or FILE_OF_WORDS)[0],), label or FILE_OF_WORDS[1], (said,))
+        for name in asked:
             table.require(name)
         words = texts[0] if texts else table.named(WORDS, of="list") or table.named(TEXTS, of="str")
         if words is None:
@@ -97,8 +112,14 @@ class Tags:
 
     def values(self, rows: TagFiles, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
         """The example of each row; None without tags."""
-        labelled = columns.label in rows.columns
-        return [None if one.tags is None else one for one in rows.read(columns, labelled=labelled)]
+        found = rows.read(columns, labelled=rows.has(columns.label))
+        if cut := [one for one in found if one.rests]:
+            word = cut[0].words[cut[0].rests[0] - 1] + cut[0].words[cut[0].rests[0]]
+            said = f"{split}: in {len(cut)} texts a marked span begins or ends inside a word"
+            notes.append(
+                f"{said} ({word[:30]!r}, {cut[0].place}); words are answered whole, so it cannot be found exactly"
+            )
+        return [None if one.tags is None else one for one in found]
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
         """All tags in IOB2, the scheme being recognised over all splits together."""
@@ -133,7 +154,7 @@ class Tags:
         return np.array([min(tags.tolist(), key=lambda tag: counts[tag], default=-1) for tags in split.labels])
 
     def group(self, text: Tagged) -> Any:
-        return text.words
+        return whole(text).words
 
     def groups(self, split: Split) -> Ints:
         return same_texts([self.group(text) for text in split.texts])

@@ -69,7 +69,7 @@ class Shape(Protocol):
     """
 
     def open(self, files: Sequence[DataFile]) -> Any:
-        """The rows of one split: what has `name`, `columns`, `check_ids` and all that the other functions need."""
+        """The rows of one split: what has `name`, `columns`, `has`, `check_ids` and all that the others need."""
 
     def choose(self, rows: Any, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
         """The columns asked for, the others guessed; shared: names that the files of all splits have."""

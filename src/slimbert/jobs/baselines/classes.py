@@ -39,7 +39,7 @@ def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
     """TF-IDF + logistic regression: fit on train, C and a threshold chosen on validation. on: as for `majority`."""
     began = time.perf_counter()
     rows = scored_rows(task, on)
-    words = vectorizer(task.train.texts)
+    words = vectorizer(task.train.texts, classes=len(task.labels))
     known = features(words, task.train.texts)
     few = np.sort(np.random.default_rng(seed).permutation(len(task.train))[:MOST_ROWS])
     trial, answers = known[few], task.train.labels[few]

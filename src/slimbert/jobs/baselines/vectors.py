@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 
-from ...data.metrics import ranks
 from ...data.tasks import Split, Task
-from ...data.tasks.pairs import UNSCORED, candidates
+from ...data.tasks.pairs import UNSCORED, Candidates
 from ..search.bm25 import counted, installed, word_scores
 from .baseline import Baseline, scored_rows
 from .words import vectorizer
@@ -59,11 +58,9 @@ def bm25_ranking(
     """
     began = time.perf_counter()
     rows = scored_rows(task, on)
-    first, right = candidates(rows)
-    index = counted([rows.texts[place][1] for place in first])
-    places = np.concatenate(
-        [ranks(word_scores(index, row[0])[None], right[i : i + 1]) for i, row in enumerate(rows.texts)]
-    )
+    among = Candidates.of(rows)
+    index = counted([rows.texts[place][1] for place in among.first])
+    places = np.concatenate([among.places(word_scores(index, row[0])[None], i) for i, row in enumerate(rows.texts)])
     return Baseline("BM25", places, score(places), {}, time.perf_counter() - began)
 
 

@@ -11,15 +11,18 @@ from typing import Any
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-MOST_FEATURES = 200_000  # the most frequent words and word pairs
+MOST_FEATURES = 200_000  # the most frequent words and word pairs ...
+MOST_WEIGHTS = 10_000_000  # ... fewer where there are many classes: the solver keeps some 25 numbers for each weight
 Texts = Sequence[Any]  # strings or pairs of strings
 
 
-def vectorizer(texts: Texts) -> TfidfVectorizer:
-    """Fitted to the words of these texts."""
+def vectorizer(texts: Texts, *, classes: int = 1) -> TfidfVectorizer:
+    """Fitted to the words of these texts. classes: that one model is to tell apart by them."""
     each = [text for row in texts for text in ((row,) if isinstance(row, str) else row)]
     pattern = r"\b\w+\b" if any(re.search(r"\w", text) for text in each) else r"\S"  # emoji alone are no words
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_FEATURES, token_pattern=pattern)
+    alone = not len(texts) or isinstance(texts[0], str)
+    most = min(MOST_FEATURES, MOST_WEIGHTS // (classes * (1 if alone else 4)))
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=max(most, 1), token_pattern=pattern)
     return words.fit(each)
 
 

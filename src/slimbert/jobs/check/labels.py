@@ -115,10 +115,12 @@ def _counted(train: Part) -> Iterator[Finding]:
 
 
 def _unknown(data: Data) -> Iterator[Finding]:
-    known = counts(data.train)
+    known = set(counts(data.train))
+    if data.kind == "lists":  # of the two tags of an entity one tells that there is the other
+        known |= {f"{prefix}-{name[2:]}" for name in known if name[:2] in ("B-", "I-") for prefix in "BI"}
     for part in data.held_out if known else ():
         names = [name for name in counts(part) if name not in known]
-        rows = [row for row, items in enumerate(part.labels.items) if not known.keys() >= set(items)]
+        rows = [row for row, items in enumerate(part.labels.items) if not known >= set(items)]
         if rows:
             title = f"labels in {part.name} only: {_named(names)}"
             made = _finding("unknown", "misleads", title, "Add such rows to train, or take these out.")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from ...data.columns import Columns, Rows, choose, class_names, read_labels, require
-from ...data.tasks import RARE, find_splits, is_list
+from ...data.tasks import RARE, benchmark, find_splits, is_list, separator
 from ...errors import InputError
 from .findings import Seen, excerpt
 from .shapes import as_table, shaped
@@ -96,8 +96,15 @@ class Data:
         return sum(map(len, self.parts.values()))
 
 
-def read(path: str | Path, *, text_columns: Sequence[str] | None, label_column: str | None) -> Data:
-    """Everything that can be read. InputError: nothing there, a column asked for is missing, no column of texts."""
+def read(
+    path: str | Path, *, text_columns: Sequence[str] | None, label_column: str | None, task: str | None = None
+) -> Data:
+    """Everything that can be read. task: what the labels are for, where they could be more than one thing. InputError:
+    nothing there, a column asked for is missing, no column of texts, no such task."""
+    named = benchmark(task)
+    kind = named.kind if named else task
+    if named is not None and kind not in ("ner", "qa"):  # of these two the form of the file tells
+        text_columns, label_column = text_columns or named.texts, label_column or named.label
     skipped: list[InputError] = []
     lost: list[InputError] = []
     found = {name: _rows(files, skipped, lost) for name, files in find_splits(Path(path)).items()}
@@ -121,9 +128,27 @@ def read(path: str | Path, *, text_columns: Sequence[str] | None, label_column: 
             continue
         columns = tuple(_texts(plain[name].table.column(column)) for column in texts)
         parts[name] = Part(name, rows, columns, _labels(rows, label))
-    data = Data(parts, texts, label, reasons, tuple(skipped), tuple(lost))
+    data = Data(_for_task(parts, kind), texts, label, reasons, tuple(skipped), tuple(lost))
     train = replace(data.train, labels=_judged(data.train.labels))
     return replace(data, parts=data.parts | {train.name: train})
+
+
+def _for_task(parts: dict[str, Part], kind: str | None) -> dict[str, Part]:
+    """Words that hold several labels as lists of them, classes that are numbers as such, where the task says so."""
+    first = parts.get("train") or next(iter(parts.values()))
+    mark = separator([word for word in first.labels.words if word])
+    return {name: replace(part, labels=_meant(part.labels, kind, mark)) for name, part in parts.items()}
+
+
+def _meant(labels: Labels, kind: str | None, mark: str) -> Labels:
+    if labels.kind != "classes":
+        return labels
+    if kind == "regression" and all(re.fullmatch(_NUMBER, word) for word in labels.words if word is not None):
+        return replace(labels, kind="numbers")
+    if kind == "multilabel":
+        items = [tuple(one.strip() for one in (word or "").split(mark) if one.strip()) for word in labels.words]
+        return replace(labels, kind="lists", items=items)
+    return labels
 
 
 def _rows(files: Iterable[Path], skipped: list[InputError], lost: list[InputError]) -> Rows | None:

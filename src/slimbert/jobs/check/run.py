@@ -50,19 +50,21 @@ def check(
     *,
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
+    task: str | None = None,
     tokenizer: str | Path | None = None,
     max_len: int = 256,
 ) -> Checked:
     """Look for what would mislead: leakage, repeats, conflicts, labels, broken texts, lengths.
 
-    path: a labelled file, or a folder of splits, as `finetune` takes it. tokenizer: a folder that holds one; without it
-    words are counted. Faults of rows are findings; InputError is for a path, a column or a tokenizer that is missing.
+    path: a labelled file, or a folder of splits, as `finetune` takes it. task: as its `kind`, where columns alone do
+    not tell: several labels in one word, whole numbers that are scores. tokenizer: a folder that holds one; without it
+    words are counted. Faults of rows are findings; InputError is for a path, column, task or tokenizer that is missing.
     """
     began = time.perf_counter()
     if max_len < 1:
         raise InputError("max_len", f"{max_len} is too small", "give 1 or more")
     pieces = None if tokenizer is None else TextTokenizer.load(tokenizer)
-    data = read(path, text_columns=text_columns, label_column=label_column)
+    data = read(path, text_columns=text_columns, label_column=label_column, task=task)
     alike = compare(data)
     unit = "words" if pieces is None else "tokens"
     sizes = {name: measured(part, pieces) for name, part in data.parts.items()}

@@ -73,7 +73,7 @@ def _of_words(file: DataFile) -> pa.Table:
 
 
 def _of_questions(file: DataFile) -> pa.Table:
-    rows = file.questions.questions
+    rows = file.questions().questions
     answers = [{"text": [t for t, _ in one.answers], "answer_start": [n for _, n in one.answers]} for one in rows]
     plain = {name: [getattr(one, name) for one in rows] for name in ("id", "question", "context")}
     return pa.table(plain | {"answers": answers})

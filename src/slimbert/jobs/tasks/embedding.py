@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import Measured, bootstrap_interval, number_measures, rank_measures, ranks, regression_scores
+from ...data.metrics import Measured, bootstrap_interval, number_measures, rank_measures, regression_scores
 from ...data.tasks import Split, Task
-from ...data.tasks.pairs import candidates
+from ...data.tasks.pairs import Candidates, anchors
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import EmbedConfig
 from ...train.contrast import in_batch, scored
@@ -64,6 +64,7 @@ class Embedding:
         owner = np.repeat(np.arange(len(split.texts)), [len(row) for row in split.texts])
         labels = split.labels.astype(np.float32) if labelled and self.labels else split.labels
         columns = {"labels": Column(labels)} if labelled else {}
+        columns |= {"anchors": Column(anchors(split))} if labelled and not self.labels else {}
         return Features(ids, None, owner, together=True, grouped="texts", columns=columns)
 
     def cut_share(self, texts: Sequence[Any]) -> float:
@@ -129,11 +130,7 @@ def _cosines(outputs: Outputs) -> NDArray[np.float64]:
 
 def _ranks(split: Split, outputs: Outputs) -> NDArray[np.int64]:
     """[N] the place of each anchor's positive among all different second texts of the split; of equals the worst."""
-    anchors = np.stack([row[0] for row in outputs])
-    first, right = candidates(split)
-    others = np.stack([outputs[place][1] for place in first])
-    parts = [
-        ranks(anchors[start : start + 512] @ others.T, right[start : start + 512])
-        for start in range(0, len(anchors), 512)
-    ]
+    asked, among = np.stack([row[0] for row in outputs]), Candidates.of(split)
+    others = np.stack([outputs[place][1] for place in among.first])
+    parts = [among.places(asked[start : start + 512] @ others.T, start) for start in range(0, len(asked), 512)]
     return np.concatenate(parts)

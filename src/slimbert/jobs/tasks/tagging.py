@@ -16,7 +16,8 @@ from ...config import HeadConfig
 from ...data.alignment import encode_words
 from ...data.decode import Entity, entities_in, transitions, viterbi_all
 from ...data.metrics import Measured, entity_counts, entity_scores, tag_measures, tag_scores
-from ...data.tagging import Tagged, of_text, of_words
+from ...data.schemes import OUTSIDE
+from ...data.tagging import Tagged, joined, of_text, of_words, spread, whole
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import TokenConfig
@@ -64,7 +65,8 @@ class Tagging:
         windows = encode_words(self.tokenizer, rows, max_len=self.description.max_len, stride=STRIDE)
         columns = {"select": Column([window.first_pieces for window in windows], 0, MULTIPLE)}
         if labelled:
-            owned = [split.labels[window.row][window.owned[0] : window.owned[1]] for window in windows]
+            each = [self._of_whole(text, tags) for text, tags in zip(split.texts, split.labels, strict=True)]
+            owned = [each[window.row][window.owned[0] : window.owned[1]] for window in windows]
             columns["labels"] = Column(owned, IGNORED, MULTIPLE)
         owner = np.array([window.row for window in windows], dtype=np.int64)
         return Features([window.ids for window in windows], None, owner, columns=columns)
@@ -86,7 +88,7 @@ class Tagging:
         return found
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
-        return tag_scores(*self._both(split, features, outputs))
+        return tag_scores(*self._both(split, features, outputs), names=self.labels)
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         found = []
@@ -96,7 +98,7 @@ class Tagging:
         return found
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
-        return tag_measures(*self._both(split, features, outputs))
+        return tag_measures(*self._both(split, features, outputs), names=self.labels)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         truth, answers = self._both(split, features, outputs)
@@ -125,13 +127,19 @@ class Tagging:
     def _both(self, split: Split, features: Features, outputs: Outputs) -> tuple[list[list[str]], list[list[str]]]:
         """Tags by name: those that are right, those that were answered."""
         truth = [[self.labels[tag] for tag in row] for row in split.labels]
-        return truth, [[self.labels[tag] for tag in row] for row in self._decoded(features, outputs)[1]]
+        found = [[self.labels[tag] for tag in row] for row in self._decoded(features, outputs)[1]]
+        return truth, [spread(text, row) for text, row in zip(split.texts, found, strict=True)]
+
+    def _of_whole(self, text: Tagged, tags: Any) -> Any:
+        """The numbers of the tags of the words that are read."""
+        outside = self.labels.index(OUTSIDE) if OUTSIDE in self.labels else -1
+        return np.array(joined(text, tags.tolist(), outside=outside), dtype=np.int64) if text.rests else tags
 
 
 def _tagged(text: Any) -> Tagged:
-    """A text, or the words of one."""
+    """A text, or the words of one, as they are read."""
     if isinstance(text, Tagged):
-        return text
+        return whole(text)
     return of_text(text) if isinstance(text, str) else of_words(text)
 
 
