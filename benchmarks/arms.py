@@ -87,11 +87,15 @@ def in_turn(arms: Iterable[str], seed: int) -> list[str]:
     return list(arms)[:: 1 if seed % 2 else -1]
 
 
-def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """What stands in the record; where nothing does, it is measured now, a matrix product of this minute beside it."""
+def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]], *, device: str = "cpu") -> dict[str, Any]:
+    """What stands in the record; where nothing does, it is measured now, a matrix product of this minute beside it.
+
+    device: where `run` computes.
+    """
     found: dict[str, Any] | None = done(name, key)
     if found is None:
-        gemm = gemm_tflops(best_dtype("cpu"))  # the machine may be shared
+        where: dict[str, Any] = {} if device == "cpu" else {"device": device}
+        gemm = gemm_tflops(best_dtype(device), **where)  # the machine may be shared
         found = {**run(), "gemm_tflops": gemm}
         keep(name, key, found)
         short = {field: value for field, value in found.items() if len(str(value)) < 200}

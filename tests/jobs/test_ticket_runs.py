@@ -428,8 +428,32 @@ def test_ticket_in_pretraining_rewinds_to_the_first_weights(data: Path, tmp_path
     assert (run.begin.step, run.steps, run.recipe.model) == (0, 12, run.objective.model.config)
 
 
-def test_ticket_search_counts_in_a_budget_of_time(data: Path, tmp_path: Path):
-    """Half of two seconds goes to the search."""
+@pytest.mark.parametrize("start", ["rewind", "continue"])
+def test_ticket_in_pretraining_counts_what_lies_between_search_and_training(
+    data: Path, tmp_path: Path, start: str, monkeypatch: pytest.MonkeyPatch
+):
+    """As in fine-tuning: drawing and cutting are no free seconds. A run that goes on knows of its search alone."""
+    shards, early = Shards.open(data), ticket_recipe(ticket(start, detector={"fixed": 0.4}), (), tmp_path / "new")[0]
+    real = of_pretraining.extract
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(of_pretraining, "extract", slow)
+    assert early is not None
+    for again in (False, True):
+        folder = RunFolder(tmp_path / "run")
+        run = pretraining.Run(resolve(recipe(steps=12), shards), shards, folder, source=None, **HERE)
+        of_pretraining.with_ticket(run, early, Stop())
+        spent = read_ticket(tmp_path / "run").seconds
+        assert run.begin.seconds == spent if again else run.begin.seconds > spent + 0.2
+        assert run.ahead == (run.begin.seconds if start == "rewind" else 0.0)
+
+
+def test_ticket_search_counts_in_a_budget_of_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Half of two seconds goes to the search. The picture is left out: it takes longer than the other half."""
+    monkeypatch.setattr("slimbert.jobs.tickets.picture.write_distances", lambda folder, found: None)
     early = ticket(detector={"fixed": 0.5})
     made = pretrained(data, tmp_path / "run", early, recipe=recipe(time="2s"))
     assert 1.0 <= read_ticket(tmp_path / "run").seconds < 1.9

@@ -77,6 +77,19 @@ def test_ticket_masks_that_settle_late_are_found_then():
     assert drawn_at(watch(), lambda step: min(step, 31)) == (31 + 8, "detected")
 
 
+@given(st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=2, max_size=6))
+def test_ticket_distance_is_a_metric_from_0_to_1(rows: list[list[bool]]):
+    """Symmetric, 0 for equal masks alone, no shorter by way of a third: the share of the units that differ."""
+    masks = torch.tensor(rows)
+    between = distances(masks)
+    assert torch.equal(between, between.T)
+    assert ((between >= 0) & (between <= 1)).all()
+    assert torch.equal(between == 0, (masks[:, None] == masks[None]).all(dim=2))
+    assert torch.allclose(between, (masks[:, None] != masks[None]).double().mean(dim=2))
+    assert (between[:, None] <= between[:, :, None] + between[None] + 1e-12).all()  # a to c, by way of b
+    assert torch.equal(distances(~masks), between)
+
+
 @given(entries=st.integers(2, 400), swaps=st.integers(0, 3))
 def test_ticket_tolerance_is_never_below_one_swapped_unit(entries: int, swaps: int):
     """One unit in, one out: two entries of all."""

@@ -4,6 +4,9 @@ The stage of a run stands in its folder. While it searches there is `search/`; o
 written last; from then on the run is that of the smaller model. So a kill at any moment leaves a stage to go on from.
 """
 
+import time
+from pathlib import Path
+
 import torch
 
 from ...config import dump
@@ -19,7 +22,7 @@ from ...train import checkpoints
 from ...train.loop import Start, restore
 from ...train.objectives import Objective
 from ...train.progress import Progress
-from ...train.run import TICKET
+from ...train.run import SEARCH, TICKET
 from ...train.signals import Stop
 from .file import Ticket, architecture, fitting, hashed, read_ticket, write_ticket
 from .search import search, search_folder
@@ -56,6 +59,17 @@ def drawn_in(run: Dense, recipe: TicketRecipe, stop: Stop) -> Ticket:
 def beginning(recipe: TicketRecipe, ticket: Ticket) -> Start:
     """Where the training of a ticket starts: its search has taken time, and by `continue` it has made updates."""
     return Start(ticket.updates if _goes_on(recipe) else 0, ticket.tokens, ticket.seconds)
+
+
+def started(path: Path) -> float | None:
+    """The clock, where a run with a ticket starts now. None where it goes on: nobody knows how long it stood still."""
+    return None if (path / SEARCH).exists() or (path / TICKET).exists() else time.perf_counter()
+
+
+def with_between(begin: Start, ticket: Ticket, since: float | None) -> Start:
+    """`begin` with the seconds `since` then that the search did not take: the draw, its picture, the smaller model."""
+    between = 0.0 if since is None else time.perf_counter() - since - ticket.seconds
+    return begin._replace(seconds=begin.seconds + max(0.0, between))
 
 
 def go_on(

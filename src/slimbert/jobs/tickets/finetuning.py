@@ -1,16 +1,14 @@
 """A ticket in fine-tuning: drawn early in the first epoch, then trained for the epochs that were asked for."""
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import RunError
 from ...methods.earlybird import TicketRecipe
 from ...model import extract
-from ...train.run import SEARCH, TICKET
 from ...train.signals import Stop
 from ..settings import every
-from .draw import beginning, drawn_in, go_on
+from .draw import beginning, drawn_in, go_on, started, with_between
 from .stage import Clock, Dense
 
 if TYPE_CHECKING:
@@ -40,9 +38,7 @@ def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:
     The seconds of the run count what lies between the search and the first update of the ticket, unless the run was
     interrupted there. Raises RunError where no update is left to train the ticket with.
     """
-    searched, rule, whole = dense(run), recipe.train, run.whole
-    path, start = run.folder.path, time.perf_counter()
-    whole_here = not (path / SEARCH).exists() and not (path / TICKET).exists()
+    since, searched, rule, whole = started(run.folder.path), dense(run), recipe.train, run.whole
     ticket = drawn_in(searched, recipe, stop)
     run.begin, run.updates = beginning(recipe, ticket), round(rule.share * run.updates)
     run.every = every(run.settings, updates=run.updates, validation=len(run.rows.features["validation"]))
@@ -50,8 +46,6 @@ def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:
     run.weights = f"{run.weights} cut to {ticket.digest}"
     run.take(extract(whole, ticket.subnet))
     go_on(searched, recipe, ticket, whole.encoder, into=run.objective, optimizer=run.optimizer)
-    if whole_here:
-        between = time.perf_counter() - start - ticket.seconds
-        run.begin = run.begin._replace(seconds=run.begin.seconds + max(0.0, between))
+    run.begin = with_between(run.begin, ticket, since)
     if run.rate(run.begin) is None:
         raise RunError("no update is left to train the ticket with; give more epochs, or lower ticket.detector.last")

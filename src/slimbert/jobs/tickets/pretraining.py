@@ -8,7 +8,7 @@ from ...methods.earlybird import TicketRecipe
 from ...model import extract
 from ...train.signals import Stop
 from ..resolve import begun
-from .draw import beginning, drawn_in, go_on
+from .draw import beginning, drawn_in, go_on, started, with_between
 from .stage import Clock, Dense
 
 if TYPE_CHECKING:
@@ -33,21 +33,23 @@ def dense(run: "Run") -> Dense:
 
 
 def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:
-    """Draw a ticket and put it in the place of the run's model; what the search spent counts in a budget of time.
+    """Draw a ticket and put it in the place of the run's model.
 
-    Raises RunError where nothing is left to train the ticket with.
+    In a budget of time counts what the search spent, and what lies between it and the first update of the ticket, but
+    where the run was interrupted there. Raises RunError where nothing is left to train the ticket with.
     """
-    searched, rule = dense(run), recipe.train
+    since, searched, rule = started(run.folder.path), dense(run), recipe.train
     ticket = drawn_in(searched, recipe, stop)
-    begin, whole = beginning(recipe, ticket), begun(run.recipe, run.source)
+    whole = begun(run.recipe, run.source)
     small = extract(whole, ticket.subnet)
     optim = replace(run.recipe.optim, lr=rule.lr * run.recipe.optim.lr)
     run.recipe = replace(run.recipe, model=small.config, optim=optim)
     run.steps = run.steps and round(rule.share * run.steps)
     run.limit = run.limit and rule.share * run.limit
-    run.begin, run.ticket = begin, ticket.digest
-    run.ahead = 0.0 if begin.step else begin.seconds  # a schedule that starts anew starts here
+    run.ticket = ticket.digest
     run.take(small)
     go_on(searched, recipe, ticket, whole.encoder, into=run.objective, optimizer=run.optimizer)
-    if run.rate(begin) is None:
+    run.begin = with_between(beginning(recipe, ticket), ticket, since)
+    run.ahead = 0.0 if run.begin.step else run.begin.seconds  # a schedule that starts anew starts here
+    if run.rate(run.begin) is None:
         raise RunError("nothing is left to train the ticket with; give more, or lower ticket.detector.last")
