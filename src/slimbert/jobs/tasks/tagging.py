@@ -60,7 +60,7 @@ class Tagging:
         return partial(tags, weights=(counts.sum() / (len(counts) * counts.clip(min=1))).tolist())
 
     def features(self, split: Split, *, labelled: bool) -> Features:
-        rows = [_tagged(text).words for text in split.texts]
+        rows = [tagged(text).words for text in split.texts]
         windows = encode_words(self.tokenizer, rows, max_len=self.description.max_len, stride=STRIDE)
         columns = {"select": Column([window.first_pieces for window in windows], 0, MULTIPLE)}
         if labelled:
@@ -78,7 +78,7 @@ class Tagging:
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Tags]:
         found = []
         for text, scores, path in zip(texts, *self._decoded(features, outputs), strict=True):
-            one = _tagged(text)
+            one = tagged(text)
             names = [self.labels[tag] for tag in path]
             sure = [float(row[tag]) for row, tag in zip(np.exp(scores), path, strict=True)]
             entities = entities_in(one.text, one.spans, names, sure)
@@ -128,7 +128,7 @@ class Tagging:
         return truth, [[self.labels[tag] for tag in row] for row in self._decoded(features, outputs)[1]]
 
 
-def _tagged(text: Any) -> Tagged:
+def tagged(text: Any) -> Tagged:
     """A text, or the words of one."""
     if isinstance(text, Tagged):
         return text
