@@ -1,6 +1,5 @@
 """The record of benchmarks/depth.py for people: tables, sentences on the claims, pictures; of whatever is there yet."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import starmap
@@ -12,24 +11,27 @@ from depth_verdicts import (
     apart,
     area,
     at_depth,
-    at_share,
     chosen,
     common,
     interval,
     joined,
     kept_promise,
     measured,
+    mixed,
+    mixture,
+    on_validation,
     only,
     points,
     said_above,
     said_not_below,
 )
-from records import done, picture
+from records import done, everything, picture
 
 HALF, SHARES = 0.5, (0.5, 0.75)
 ADAPTIVE, COMBINED, LOSS = "DACT", "narrow + ticket + DACT", 0.005  # LOSS: on validation, of the depth that is chosen
 GOALS = (3.5, 2.0, 0.01)  # of the combination: times fewer multiply-adds, times fewer ms, loss
 COLOURS = {"dense": "#222", "DACT": "#c8502d", "truncated": "#2d6fc8", "entropy": "#3a9a5b", "patience": "#8a5bb0"}
+HOUR = "Milliseconds of the table are of the hour in which each run was made; ratios of time above are of runs in turn."
 Runs = list[dict[str, Any]]
 
 
@@ -46,14 +48,13 @@ def text(name: str, seeds: int, *, arms: Sequence[str], others: Sequence[str], c
     said: list[str] = []
     parts: list[str] = []
     if "dense" in ground:
-        said += [*claims(ground), *promised(name), *combination(ground)]
-        parts += [f"## QNLI (rebuilt train)\n\n{depths(ground)}"]
-        parts += drawn(name, ground)
+        said += [*claims(ground), *promised(name), *combination(name, ground)]
+        parts += [f"## QNLI (rebuilt train)\n\n{depths(ground)}\n\n{HOUR}", *drawn(name, ground)]
     if rows := [row for kind in others for row in elsewhere(name, kind)]:
         columns = ["", "metric", "dense", "full depth", "safe", "multiply-adds of safe", "at 50%", "at 75%"]
         note = "SQuAD has no adaptive form: an answer is a pair of places, for which no rule here is safe."
         parts.append(f"## Other tasks, one seed\n\n{table(columns, rows)}\n\n{note}")
-    said = said or ["No arm is complete yet."]
+    said = [*said, *law(name)] or ["The dense arm is not complete yet."]
     settings = f"Settings: {done(name, 'settings')}"
     return Text(said, "\n\n".join([settings, listed(said), *parts]))
 
@@ -81,24 +82,14 @@ def claims(ground: Mapping[str, Runs]) -> list[str]:
     dact, dense = as_measured(ground, ADAPTIVE), as_measured(ground, "dense")
     if not dact:
         return []
-    shallow = [as_measured(ground, arm) for arm in ground if arm.startswith("truncated")]
+    shallow = {arm.split()[-1]: as_measured(ground, arm) for arm in ground if arm.startswith("truncated")}
     said = []
     if shallow:
-        truncated = [joined(some) for some in zip(*shallow, dense, strict=False)]
-        said.append(area_said(dact, truncated, "truncated encoders", 1.0))
+        truncated = [joined(some) for some in zip(*shallow.values(), dense, strict=False)]
+        said.append(area_said(dact, truncated, f"encoders of {', '.join(shallow)} and all layers", 1.0))
     exits = {peer: found for peer in ("entropy", "patience") if (found := as_measured(ground, peer))}
     said += [area_said(dact, found, f"{peer} exit", HALF) for peer, found in exits.items()]
-    for share in SHARES:
-        what = f"Score with {share:.0%} of the multiply-adds"
-        for peer, full in (("its own full depth", [at_depth(run) for run in dact]), ("dense", dense)):
-            found, spread = apart(dact, full[: len(dact)], at_share(share), only)
-            if math.isnan(found.difference):
-                said.append(
-                    f"{what}: not reached, its cheapest depth costs {min(run.shares.min() for run in dact):.0%}."
-                )
-                break
-            said.append(said_not_below(found, spread, what=what, peer=peer))
-    return said
+    return said + [one for share in SHARES for one in at_share(ground, share)]
 
 
 def area_said(first: list[Measured], second: list[Measured], peer: str, high: float) -> str:
@@ -108,29 +99,74 @@ def area_said(first: list[Measured], second: list[Measured], peer: str, high: fl
     if low >= high:
         return f"{peer}: nothing to compare up to {high:.0%} of the multiply-adds, one begins at {low:.0%} only."
     found, spread = apart(first, second, area(low, high))
-    what = f"Mean score from {low:.0%} to {high:.0%} of the multiply-adds, {count} seed(s)"
+    what = f"Mean score from {low:.0%} to {high:.0%} of the multiply-adds, {seeds_of(count)}"
     return said_above(found, spread, what=what, peer=peer)
 
 
-def combination(ground: Mapping[str, Runs]) -> list[str]:
-    """The combination at the depth that validation chose, beside dense."""
+def at_share(ground: Mapping[str, Runs], share: float) -> list[str]:
+    """The score with a share of the multiply-adds, at the depth, or the two, that validation chose for it."""
+    runs, dense = ground[ADAPTIVE][: len(ground["dense"])], as_measured(ground, "dense")
+    costs = [on_validation(*both) for both in zip(runs, ground["dense"], strict=False)]
+    weights = [found for one in costs if (found := mixture(*one, share)) is not None]
+    if len(weights) < len(costs):
+        least = max(shares.min() for shares, _ in costs)
+        return [f"Score with {share:.0%} of the multiply-adds: not reached, the cheapest depth costs {least:.0%}."]
+    whole = as_measured(ground, ADAPTIVE)
+    mine = [mixed(*both) for both in zip(whole, weights, strict=True)]
+    spent = statistics.mean(float(run.shares[0]) for run in mine)
+    names = [[one["depth"] for one in run["validation"]] for run in runs]
+    depths = "; ".join(
+        " and ".join(name for name, weight in zip(*both, strict=True) if weight > 0)
+        for both in zip(names, weights, strict=True)
+    )
+    what = f"Score with {share:.0%} of the multiply-adds by validation ({depths}; {spent:.1%} on the test)"
+    said = []
+    for peer, full in (("its own full depth", [at_depth(run) for run in whole]), ("dense", dense[: len(mine)])):
+        found, spread = apart(mine, full, only)
+        said.append(said_not_below(found, spread, what=f"{what}, {seeds_of(len(mine))}", peer=peer))
+    return said
+
+
+def combination(name: str, ground: Mapping[str, Runs]) -> list[str]:
+    """The combination at the depth that validation chose, beside dense; the time of both as they took turns."""
     found = list(zip(ground.get(COMBINED, ()), ground["dense"], strict=False))
     if not found:
         return []
     places = [chosen(one["points"], one["validation"], LOSS) for one, _ in found]
     pairs = [(one["points"][place], dense["points"][0]) for (one, dense), place in zip(found, places, strict=True)]
     fewer = statistics.median(dense["macs_per_text"] / point["macs_per_text"] for point, dense in pairs)
-    faster = statistics.median(dense["ms_batch_32"] / point["ms_batch_32"] for point, dense in pairs)
     mine = [at_depth(measured(*both), place) for both, place in zip(found, places, strict=True)]
     over, spread = apart(mine, as_measured(ground, "dense")[: len(mine)], only)
     depths = ", ".join(point["depth"] for point, _ in pairs)
     macs, ms, loss = GOALS
-    said = [f"{COMBINED}, at the depth that validation chose ({depths}), {len(found)} seed(s):"]
+    said = [f"{COMBINED}, at the depth that validation chose ({depths}), {seeds_of(len(found))}:"]
     said.append(f"{fewer:.2f} times fewer multiply-adds, goal {macs:g}: {reached_or_not(fewer >= macs)};")
-    said.append(f"{faster:.2f} times fewer ms in batches of 32, goal {ms:g}: {reached_or_not(faster >= ms)};")
+    if (clock := done(name, "clock combined")) is None:
+        said.append("ms beside dense not taken yet;")
+    else:
+        faster, (low, high) = clock["times_as_fast"], clock["interval"]
+        times = f"{faster:.2f} times fewer ms ({low:.2f} to {high:.2f}) in batches of 32, in turn with dense, seed 0"
+        said.append(f"{times}, goal {ms:g}: {reached_or_not(faster >= ms)};")
     within = reached_or_not(over.difference >= -loss)
     said.append(f"score {interval(over, spread)} beside dense, goal {points(-loss)}: {within}.")
     return [" ".join(said)]
+
+
+def law(name: str) -> list[str]:
+    """Whether the safe rule answered as the full depth, over all runs and texts of the record."""
+    found = [one for one in everything(name).values() if isinstance(one, dict) and "points" in one]
+    safe = [(run["rows"], point) for run in found for point in run["points"] if point["depth"] == "safe"]
+    if not safe:
+        return []
+    answers, other = sum(rows for rows, _ in safe), sum(point["otherwise"] for _, point in safe)
+    verdict = "the law holds" if other == 0 else "**the law is broken**"
+    return [
+        f"The safe rule over {answers:,} answers of {len(safe)} run(s): {other} other than in full depth: {verdict}."
+    ]
+
+
+def seeds_of(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def promised(name: str) -> list[str]:
@@ -145,7 +181,7 @@ def promised(name: str) -> list[str]:
                 took = f"{one['time_share']:.1%} of the full depth ({low:.1%} to {high:.1%})"
                 verdict = f"{100 * over:+.1f}%, goal within 15%: {reached_or_not(fine)}."
                 promise = f"its multiply-adds promise {one['macs_share']:.1%}"
-                said.append(f"Time on {kind}, {depth}, batches of 32, float32: {took}, {promise}: {verdict}")
+                said.append(f"Time on {kind}, {depth}, seed 0, batches of 32, float32: {took}, {promise}: {verdict}")
     return said
 
 
@@ -199,11 +235,11 @@ def drawn(name: str, ground: Mapping[str, Runs]) -> list[str]:
     parts = []
     plain = {arm: found for arm, found in ground.items() if "narrow" not in arm}
     draw(name, "curve.png", plain)
-    parts.append("![Score against multiply-adds and milliseconds](curve.png)")
+    parts.append("![Score against multiply-adds and milliseconds, means over the seeds of the table](curve.png)")
     if COMBINED in ground:
         both = {arm: ground[arm] for arm in ground if "narrow" in arm or arm in ("dense", ADAPTIVE)}
         draw(name, "combined.png", both)
-        parts.append("![Score of the combination against multiply-adds and milliseconds](combined.png)")
+        parts.append("![Score of the combination against both, means over the seeds of the table](combined.png)")
     return parts
 
 

@@ -5,9 +5,10 @@ A run has a score at several depths. Choosing between two depths at random reach
     reached(x) = the best score of a depth, or of a mixture of two, that costs x at most in the mean
 
 is the upper concave envelope of the points, for every arm alike; nothing is reached below the cheapest point. The area
-is the mean of it over a range of costs. Costs are shares of the multiply-adds of the dense encoder in full depth.
-Intervals are of the paired bootstrap over the rows of the test, the envelope taken anew in every draw; the seeds are
-kept as they are, and the deviation over them stands beside.
+is the mean of it over a range of costs. The score at one cost is that of the depths that validation chooses for it
+(`mixture`): chosen by the rows of the test, it would be too good. Costs are shares of the multiply-adds of the dense
+encoder in full depth. Intervals are of the paired bootstrap over the rows of the test, the envelope taken anew in every
+draw; the seeds are kept as they are, and the deviation over them stands beside.
 """
 
 import statistics
@@ -25,10 +26,11 @@ LEAST = 1e-9  # between two costs that are told apart
 
 
 class Measured(NamedTuple):
-    """One arm with one seed: shares [P] of the multiply-adds of its depths, and right [P, N], rows answered right."""
+    """One arm with one seed: shares [P] of the multiply-adds of its depths, and right [P, N], rows answered right: true
+    or false, or how often where depths are mixed."""
 
     shares: Floats
-    right: NDArray[np.bool_]
+    right: NDArray[Any]
 
 
 Statistic = Callable[[Floats, Floats], Floats]  # (shares [P], scores [draws, P]) -> [draws]
@@ -50,11 +52,6 @@ def reached(shares: Floats, scores: Floats, at: Floats) -> Floats:
                     best[:, between], y[:, i : i + 1] * (1 - weight) + y[:, j : j + 1] * weight
                 )
     return np.where(np.isfinite(best), best, np.nan)
-
-
-def at_share(share: float) -> Statistic:
-    """The score that is reached with this share of the multiply-adds."""
-    return lambda shares, scores: reached(shares, scores, np.array([share]))[:, 0]
 
 
 def area(low: float, high: float) -> Statistic:
@@ -81,6 +78,24 @@ def at_depth(run: Measured, place: int = 0) -> Measured:
 def joined(runs: Sequence[Measured]) -> Measured:
     """The depths of several encoders as those of one arm."""
     return Measured(np.concatenate([run.shares for run in runs]), np.concatenate([run.right for run in runs]))
+
+
+def mixture(shares: Floats, scores: Floats, at: float) -> Floats | None:
+    """[P] how often each depth is taken so that this share of the multiply-adds scores best: one alone, two by chance;
+    None below the cheapest."""
+    each, fine = np.eye(len(shares)), shares <= at + LEAST
+    found = []
+    for i in np.flatnonzero(fine):
+        found.append(each[i])
+        for j in np.flatnonzero(~fine):
+            weight = max(0.0, (at - shares[i]) / (shares[j] - shares[i]))
+            found.append((1 - weight) * each[i] + weight * each[j])
+    return max(found, key=lambda weights: (weights @ scores, -(weights @ shares)), default=None)
+
+
+def mixed(run: Measured, weights: Floats) -> Measured:
+    """Its depths by chance, [P] how often each, as one depth."""
+    return Measured(np.array([run.shares @ weights]), (weights @ run.right)[None])
 
 
 def common(arms: Sequence[Sequence[Measured]]) -> float:
@@ -126,6 +141,15 @@ def measured(run: Mapping[str, Any], dense: Mapping[str, Any]) -> Measured:
     points = run["points"]
     shares = np.array([point["macs_per_text"] / whole for point in points])
     return Measured(shares, np.stack([unpacked(point["right"], run["rows"]) for point in points]))
+
+
+def on_validation(run: Mapping[str, Any], dense: Mapping[str, Any]) -> tuple[Floats, Floats]:
+    """(shares [P], scores [P]) of the depths of a run on validation. The dense model was not run there; what it would
+    have cost follows from what the full depth costs beside it on the test."""
+    found = run["validation"]
+    whole = found[0]["macs_per_text"] * dense["points"][0]["macs_per_text"] / run["points"][0]["macs_per_text"]
+    shares = np.array([one["macs_per_text"] / whole for one in found])
+    return shares, np.array([one["score"] for one in found])
 
 
 def chosen(points: Sequence[Mapping[str, Any]], validation: Sequence[Mapping[str, Any]], loss: float) -> int:

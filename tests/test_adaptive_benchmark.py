@@ -64,6 +64,45 @@ def test_what_is_reached_is_the_least_concave_rising_line_above_all_depths(some:
     assert found.max() <= scores.max() + 1e-9
 
 
+@given(points, st.floats(0.01, 1))
+def test_the_best_mixture_reaches_the_line(some: list[tuple[float, float]], share: float):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        verdicts = importlib.import_module("depth_verdicts")
+    shares, scores = (np.array(column) for column in zip(*some, strict=True))
+    found = verdicts.mixture(shares, scores, share)
+    line = verdicts.reached(shares, scores[None], np.array([share]))[0, 0]
+    if found is None:
+        assert np.isnan(line)
+        return
+    assert found @ scores == pytest.approx(line, abs=1e-6)
+    assert found @ shares <= share + 1e-6
+    assert found.sum() == pytest.approx(1) and (found >= 0).all() and (found > 0).sum() <= 2
+
+
+def test_depths_by_chance_cost_and_score_what_lies_between(verdicts: ModuleType):
+    run = verdicts.Measured(np.array([1.0, 0.5, 0.2]), right(0.9, 0.8, 0.5))
+    both = verdicts.mixed(run, np.array([0.25, 0.75, 0.0]))
+    assert both.shares == pytest.approx([0.625])
+    assert both.right.shape == (1, 200) and both.right.mean() == pytest.approx(0.825)
+    found, _ = verdicts.apart([both], [verdicts.at_depth(run, 1)], verdicts.only)
+    assert found.difference == pytest.approx(0.025)
+    alone, _ = verdicts.apart([verdicts.mixed(run, np.eye(3)[1])], [verdicts.at_depth(run, 1)], verdicts.only)
+    assert (alone.difference, alone.low, alone.high) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_depths_are_chosen_by_what_validation_says_of_them(verdicts: ModuleType):
+    """Shares of the dense model, which costs 100 on the test, where the full depth costs 110."""
+    dense = {"points": [{"macs_per_text": 100}]}
+    points_of_test = [{"macs_per_text": macs} for macs in (110, 50)]
+    validation = [{"macs_per_text": 55, "score": 0.9}, {"macs_per_text": 20, "score": 0.8}]
+    shares, scores = verdicts.on_validation({"points": points_of_test, "validation": validation}, dense)
+    assert shares == pytest.approx([1.1, 0.4])
+    assert scores.tolist() == [0.9, 0.8]
+    assert verdicts.mixture(shares, scores, 0.39) is None
+    assert verdicts.mixture(shares, scores, 0.75) == pytest.approx([0.5, 0.5])
+
+
 def test_areas_in_closed_form(verdicts: ModuleType):
     shares = np.array([0.25, 1.0])
     assert verdicts.area(0.25, 1.0)(shares, np.array([[0.7, 0.7]])) == pytest.approx([0.7])
@@ -159,13 +198,13 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         "ARMS": {
             "dense": made.Arm(),
             "truncated 2": made.Arm(layers=2),
-            "DACT": made.Arm(made.dact(0.5), few),
+            "DACT": made.ARMS["DACT"]._replace(settings=made.dact(0.5), words=few),
             "entropy": made.ARMS["entropy"]._replace(words=("full", "entropy=0.6", "entropy=0.7")),
             "patience": made.ARMS["patience"]._replace(words=("full", "patience=1")),
         },
-        "COMBINED": {
-            "narrow": made.COMBINED["narrow"],
-            "narrow + ticket + DACT": made.COMBINED["narrow + ticket + DACT"]._replace(words=few),
+        "COMBINATION": {
+            "narrow": made.COMBINATION["narrow"],
+            made.COMBINED: made.COMBINATION[made.COMBINED]._replace(words=few),
         },
         "OTHERS": {"conll2003": (60, 20, 32), "imdb": (60, 20, 32)},
         "NARROW_AT": 1,
@@ -189,9 +228,10 @@ def test_depth_benchmark_runs_and_resumes(
     assert set(json.loads((record / "result.json").read_text())) == {"settings", "qnli dense 0", "summary"}
     script.main(words)
     found = json.loads((record / "result.json").read_text())
-    ground = {f"qnli {arm} 0" for arm in (*script.ARMS, *script.COMBINED)}
+    ground = {f"qnli {arm} 0" for arm in (*script.ARMS, *script.COMBINATION)}
     rest = {f"{kind} {arm} 0" for kind in script.OTHERS for arm in ("dense", "DACT")}
-    assert set(found) == {"settings", "summary", *ground, *rest, "clock qnli", "clock imdb"}
+    clocks = {f"clock {one}" for one in ("qnli", "imdb", "combined")}
+    assert set(found) == {"settings", "summary", *ground, *rest, *clocks}
     for key in ground:
         points = found[key]["points"]
         assert points[0]["depth"] == "full" and all(len(point["right"]) == 6 for point in points), key
@@ -200,12 +240,20 @@ def test_depth_benchmark_runs_and_resumes(
     full = found["qnli DACT 0"]["points"][0]
     assert full["macs_per_text"] == pytest.approx(dense["macs_per_text"], rel=0.1)
     assert "over_full" in found["conll2003 DACT 0"]["points"][1]
+    safe = [found[key]["points"][1] for key in found if "DACT 0" in key]
+    assert len(safe) == 4 and all(point["guaranteed"] and point["otherwise"] == 0 for point in safe)
+    assert [one["depth"] for one in found["qnli DACT 0"]["validation"]] == ["full", "safe", "kappa=0.03"]
+    assert found["clock combined"]["times_as_fast"] > 0
+    run = json.loads((tmp_path / "work" / "zz" / "qnli dense 0" / "result.json").read_text())
+    assert run["test"] is None  # scored behind it, once
     text = (record / "README.md").read_text()
     for words_of in (
-        "truncated encoders",
-        "With 50%",
-        "Time on qnli",
+        "encoders of 2 and all layers",
+        "with 50%",
+        "time on qnli",
         "narrow + ticket + DACT, at the depth",
+        "in turn with dense",
+        "the law holds",
         "SQuAD has",
     ):
         assert words_of.lower() in text.lower(), words_of
@@ -220,3 +268,33 @@ def test_depth_benchmark_knows_its_parts(script: ModuleType, tmp_path: Path, cap
     with pytest.raises(SystemExit):
         script.main(["curves", "--work", str(tmp_path)])
     assert "curves: no such part" in capsys.readouterr().err
+
+
+def test_runs_of_a_trial_do_not_leak_into_a_record(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Another encoder is another record, and what a record that is gone left behind is not taken for new."""
+    words = ["qnli", "--only", "nothing", "--work", str(tmp_path / "work"), "--rows", "60", "--name", "zz", "--encoder"]
+    script.main([*words, str(encoder(tmp_path / "a"))])
+    with pytest.raises(SystemExit, match=r"zz was begun with encoder a \w{8}: give --name"):
+        script.main([*words, str(encoder(tmp_path / "b", layers=2))])
+    folder = script.Bench("zz", tmp_path / "b", tmp_path / "work" / "zz", 60, 1, 1, ("",)).first(script.Arm(layers=1))
+    assert folder == tmp_path / "work" / "zz" / "encoder 1"
+    for file in (tmp_path / "records" / "zz").iterdir():
+        file.unlink()
+    with pytest.raises(SystemExit) as ended:
+        script.main([*words, str(tmp_path / "b")])
+    assert ended.value.code == 2
+    assert "runs of a record that is not there" in capsys.readouterr().err
+
+
+def test_all_arms_of_a_seed_come_before_the_next(script: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    made: list[str] = []
+    monkeypatch.setattr(script, "measured", lambda name, key, run: made.append(key))
+    arms = {"dense": script.Arm(), "deep": script.Arm(after="dense"), "tau": script.Arm(once=True)}
+    bench: Any = script.Bench("zz", Path(), Path(), 60, 2, 1, ("",))
+    bench.arms("qnli", bench.task("qnli"), arms, seeds=2)
+    assert made == ["qnli dense 0", "qnli deep 0", "qnli tau 0", "qnli dense 1", "qnli deep 1"]
+
+
+def test_every_arm_with_units_teaches_them_at_one_rate(script: ModuleType):
+    arms = script.halting("patience"), script.dact(0.1), script.ARMS["entropy"].settings
+    assert all("halting.unit_lr=5" in settings for settings in arms)

@@ -158,8 +158,8 @@ def test_calibration_takes_the_last_before_the_first_that_fails(monkeypatch: pyt
         value = float(depth.said.partition("=")[2] or 1.0)
         return Ran([value], np.array([round(4 * value)]), int(100 * value), 100, 0.0)
 
-    def differs(predictor: Any, texts: Any, features: Any, first: Ran, second: Ran) -> Any:
-        return np.arange(1000) < planted[first.outputs[0]]
+    def differs(predictor: Any, texts: Any, features: Any, first: Any, second: Any) -> Any:
+        return np.arange(1000) < planted[first[0]]
 
     monkeypatch.setattr(calibration, "run_adaptively", ran)
     monkeypatch.setattr(calibration, "differs", differs)

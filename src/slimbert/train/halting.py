@@ -25,6 +25,7 @@ from .supervised import Judge, Supervised, with_first_row
 Method = Literal["dact", "patience", "entropy"]
 Factor = Annotated[float, Between(1e-3, 1e3)]
 UNITS_OF_DACT = 5.0  # 1e-4 beside 2e-5 for the encoder: our spec's choice, no published value is known
+TAUS = (0.0, 1e-3, 5e-3, 1e-2, 5e-2)  # of the authors' configs of DACT on CLEVR; those of the BERT paper are not known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

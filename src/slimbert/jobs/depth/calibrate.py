@@ -8,6 +8,7 @@ chosen; a limit from the same texts of that kappa alone would not, as these text
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from ...data.tasks import Split, count_trained_on, load_texts
 from ...errors import InputError
 from ...model.exits import DactConfig
 from ..predict import Predictor, load
+from ..tasks.kind import Outputs
+from ..tasks.tagging import tagged
 from .choose import CALIBRATION, Depth, chosen_depth, tolerance_of
 from .run import Ran, run_adaptively
 
@@ -64,7 +67,7 @@ def calibrate(
     if not isinstance(predictor.model.config.head, DactConfig):
         said = getattr(predictor.model.config.head, "kind", "none")
         raise InputError(run, f"a head of kind {said} has no halting values", "train one with halting.method=dact")
-    texts = load_texts(data, text_columns=tuple(text_columns or predictor.task.text_columns))
+    texts = _texts(data, tuple(text_columns or predictor.task.text_columns), predictor.task.kind)
     needed = max(LEAST_ROWS, rows_needed(disagree, confidence))
     if len(texts) < needed:
         problem = f"{len(texts):,} rows; a bound of {disagree:.2%} at {confidence:.0%} needs {needed:,}"
@@ -75,6 +78,13 @@ def calibrate(
     found = _search(predictor, texts, disagree, confidence, run)
     write_atomically(Path(run) / CALIBRATION, (json.dumps(found._asdict(), indent=1) + "\n").encode())
     return found
+
+
+def _texts(data: str | Path, columns: tuple[str, ...], kind: str) -> Sequence[Any]:
+    """The texts, in the form in which the run knows its own: what is tagged by its words. (Those of a text in which a
+    marked span cut a word in two are others without the span.)"""
+    texts = load_texts(data, text_columns=columns, kind=kind)
+    return [tagged(text) for text in texts] if kind == "ner" else texts
 
 
 def share_of(text: str) -> float:
@@ -111,7 +121,7 @@ def _search(predictor: Predictor, texts: Any, disagree: float, confidence: float
     chosen, tried = (1.0, 0, at("safe")), []
     for kappa in KAPPAS[1:]:
         ran = at(f"kappa={kappa}")
-        differing = int(differs(predictor, texts, features, ran, full).sum())
+        differing = int(differs(predictor, texts, features, ran.outputs, full.outputs).sum())
         tried.append((kappa, differing, ran.macs / ran.full_macs))
         if upper_limit(differing, len(texts), confidence) > disagree:
             break
@@ -130,10 +140,10 @@ def _search(predictor: Predictor, texts: Any, disagree: float, confidence: float
     )
 
 
-def differs(predictor: Predictor, texts: Any, features: Any, first: Ran, second: Ran) -> NDArray[np.bool_]:
-    """[N] whether two runs answer a text otherwise: another label, other labels or tags, numbers farther apart than the
-    tolerance of such a run."""
-    one, other = (predictor.kind.answers(texts, features, ran.outputs) for ran in (first, second))
+def differs(predictor: Predictor, texts: Any, features: Any, first: Outputs, second: Outputs) -> NDArray[np.bool_]:
+    """[N] whether a text is answered otherwise by two runs: with another label, other labels or tags, a number farther
+    away than the tolerance of such a run. first, second: what they say of each unit of the features."""
+    one, other = (predictor.kind.answers(texts, features, outputs) for outputs in (first, second))
     head: Any = predictor.model.config.head
     return np.array([_differ(a, b, tolerance_of(head)) for a, b in zip(one, other, strict=True)])
 

@@ -61,7 +61,7 @@ class Tagging:
         return partial(tags, weights=(counts.sum() / (len(counts) * counts.clip(min=1))).tolist())
 
     def features(self, split: Split, *, labelled: bool) -> Features:
-        rows = [_tagged(text).words for text in split.texts]
+        rows = [tagged(text).words for text in split.texts]
         windows = encode_words(self.tokenizer, rows, max_len=self.description.max_len, stride=STRIDE)
         columns = {"select": Column([window.first_pieces for window in windows], 0, MULTIPLE)}
         if labelled:
@@ -80,7 +80,7 @@ class Tagging:
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Tags]:
         found = []
         for text, scores, path in zip(texts, *self._decoded(features, outputs), strict=True):
-            one = _tagged(text)
+            one = tagged(text)
             names = [self.labels[tag] for tag in path]
             sure = [float(row[tag]) for row, tag in zip(np.exp(scores), path, strict=True)]
             entities = entities_in(one.text, one.spans, names, sure)
@@ -136,7 +136,7 @@ class Tagging:
         return np.array(joined(text, tags.tolist(), outside=outside), dtype=np.int64) if text.rests else tags
 
 
-def _tagged(text: Any) -> Tagged:
+def tagged(text: Any) -> Tagged:
     """A text, or the words of one, as they are read."""
     if isinstance(text, Tagged):
         return whole(text)
