@@ -184,10 +184,12 @@ def random_batch(shape: Shape, seed: int, rows: int) -> dict[str, Tensor]:
     return {"input_ids": masked, "positions": positions, "labels": labels, "weights": torch.ones(labels.shape)}
 
 
-def timed(update: Update) -> float:
-    """Seconds of one update."""
+def timed(update: Update, *, device: str = "cpu") -> float:
+    """Seconds of one update, until a GPU has done all of it: it would else be timed in the turn of the next."""
     begin = time.perf_counter()
     update()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - begin
 
 
