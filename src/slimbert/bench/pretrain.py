@@ -97,7 +97,7 @@ def pretrain_benchmark(
 
 def flops_per_token(recipe: Recipe) -> float:
     """Operations that training needs per token: three times the forward's, the head on predicted rows only."""
-    parts = cost(recipe.model, batch=1, length=LENGTH, keep=PREDICTED)
+    parts = cost(recipe.model, length=LENGTH, keep=PREDICTED, training=True)
     return 2 * 3 * sum(part.macs for part in parts) / LENGTH
 
 
