@@ -174,7 +174,7 @@ def narrow_inference(
 
 
 def memory(_: int, *, scale: Scale, rows: int, length: int) -> Found:
-    """Peak memory of an update above weights, gradients and moments, MB; one width of token table for all."""
+    """Peak memory of an update above weights and moments, MB; one width of token table for all."""
     rows, length = scale.shape(rows, length)
     found = {arm: apart(arm, rows, length, scale) for arm in ARMS}
     return {

@@ -5,6 +5,8 @@ Nothing is measured.
 
 import importlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +18,24 @@ import torch
 from torch import nn
 
 import benchmark_rows
-from jobs.small import corpus
+from jobs.small import WORDS, corpus
+from slimbert.data.tokenizer import TextTokenizer
 from slimbert.hf.peers import Shape
 from slimbert.hf.peers_convbert import convbert
 from slimbert.model.presets import from_pattern
 from slimbert.train.run import RunFolder
 from test_benchmarks import BENCHMARKS, MACHINE
 
-SCRIPTS = ("encoders", "quality", "convbert_core", "groupbert_core", "absorbed", "rtd_speed", "compile_scope")
+SCRIPTS = (
+    "encoders",
+    "quality",
+    "convbert_core",
+    "groupbert_core",
+    "absorbed",
+    "rtd_speed",
+    "compile_scope",
+    "prepare_memory",
+)
 RATES = (
     "encoders",
     "quality",
@@ -134,6 +146,25 @@ def test_a_head_at_every_position_has_the_same_loss():
 
 def test_memory_is_measured_in_a_process_of_its_own():
     assert script("encoder_memory").apart("BERT", 64, 128, toy(vocab=20000)) > 10
+
+
+def test_a_peak_is_that_of_a_process_alone():
+    """Not of the one that started it, as `ru_maxrss` is."""
+    held = b"x" * (200 << 20)
+    words = [sys.executable, "-c", "from resident import peak_mb; print(peak_mb())"]
+    said = subprocess.run(words, cwd=BENCHMARKS, check=True, capture_output=True, text=True).stdout
+    assert 1 < float(said) < 100 < script("resident").peak_mb()
+    assert held
+
+
+def test_prepare_memory_asks_the_worker(tmp_path: Path):
+    """5 MB are three chunks, which are made by a worker."""
+    TextTokenizer.train([" ".join(WORDS)] * 4, 120).save(tmp_path / "tok")
+    one = " ".join(WORDS * 50)
+    (tmp_path / "text.txt").write_text("\n\n".join([one] * (5_000_000 // len(one))))
+    found = script("prepare_memory").measured(tmp_path / "text.txt", tmp_path / "tok", tmp_path / "out")
+    assert found["documents"] == 5_000_000 // len(one)
+    assert found["worker_mb"] > 10 and found["process_mb"] > 10
 
 
 def test_multiply_adds_of_the_published_form(monkeypatch: pytest.MonkeyPatch):
