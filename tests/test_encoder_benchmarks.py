@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import ConvBertModel
 
 import benchmark_rows
 from jobs.small import WORDS, corpus
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.hf.peers import Shape
 from slimbert.hf.peers_convbert import convbert
+from slimbert.model import Model
 from slimbert.model.presets import from_pattern
 from slimbert.train.run import RunFolder
 from test_benchmarks import BENCHMARKS, MACHINE
@@ -105,12 +107,48 @@ def test_encoders_measures_every_row_of_its_table(
     text = readme.read_text()
     assert "measurements in bfloat16 are left out" in text
     assert "| 2{mf}:10{mf} over 2{mf}:10{sf}, training 32x128 | 2{mf}:10{sf} |" in text
+    assert "| replaced tokens, small 32x128, eager | narrow_generator |" in text
     key, said = "ConvBERT small, memory of training 8x512", "share of the memory of transformers"
     assert f"| {key} | {said} | at most 0.6 | 0.5 | reached |" in text
     capsys.readouterr()
     monkeypatch.setattr(run, "gemm_tflops", lambda *_: pytest.fail("it measures again"))
     run.main(words, scale=scale)
     assert capsys.readouterr().out == ""
+
+
+def test_a_measurement_has_the_rate_of_its_own_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And begins without the graphs of those before it: torch keeps eight of a function, then runs it eagerly."""
+    run, begun = script("encoders"), []
+    monkeypatch.setattr(script("encoder_runs"), "apart", lambda *_: 2.0)
+    monkeypatch.setattr(run, "best_dtype", lambda device: "bfloat16")
+    monkeypatch.setattr(run, "gemm_tflops", lambda dtype, device: {"float32": 0.1, "bfloat16": 0.2}[dtype])
+    monkeypatch.setattr(torch.compiler, "reset", lambda: begun.append(1))
+    some = ["ConvBERT small inference 8x128", "memory of training 32x128"]
+    run.main(["--rounds", "1", "--name", "zz", "--only", *some], scale=toy())
+    rates = {key: one["gemm_tflops"] for key, one in results(tmp_path).items() if key != "settings"}
+    assert rates == {f"{some[0]} float32": 0.1, f"{some[0]} bfloat16": 0.2, f"ConvBERT small, {some[1]}": 0.2}
+    assert len(begun) == 3
+
+
+def test_a_compiled_model_of_ours_is_one_graph_or_an_error(monkeypatch: pytest.MonkeyPatch):
+    arms, scale, whole = script("encoder_arms"), toy(compile=True), {}
+
+    def compile_(model: nn.Module, *, fullgraph: bool, dynamic: bool) -> nn.Module:
+        whole[type(model)] = fullgraph
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    ids, theirs = arms.tokens(scale, 1, 20), ConvBertModel(arms.convbert_config("small", scale)).eval()
+    for model in (arms.ours(scale, scale.encoder("1{sf}"), length=20), theirs):
+        arms.inference(scale, model, ids, "float32")()
+    assert whole == {Model: True, ConvBertModel: False}
+
+
+def test_ratios_are_those_within_a_round():
+    timing = script("timing")
+    found = timing.with_medians({"slow": [2.0, 8.0, 3.0], "fast": [1.0, 2.0, 3.0]})
+    assert found["slow"]["median"] == 3.0
+    assert timing.ratio(found, "slow", "fast") == 2.0
 
 
 def test_every_goal_of_the_table_of_the_issue_stands_in_the_script():
