@@ -365,11 +365,20 @@ def test_convbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sizes = {"DIM": 64, "HEADS": 2, "HEAD_DIM": 16, "SHAPES": ((2, 24),), "BLOCKS": (8,), "FEW": (3,)}
     for name, value in sizes.items():
         monkeypatch.setattr(run, name, value)
-    for name in ("_in_blocks", "BLOCK"):  # the script changes them
-        monkeypatch.setattr(dynamic, name, getattr(dynamic, name))
+    own, seen, kept = (dynamic._in_blocks, dynamic.BLOCK), [], run.kept
+
+    def kept_(*sizes: Any) -> Any:
+        seen.append((dynamic._in_blocks, dynamic.BLOCK))
+        return kept(*sizes)
+
+    monkeypatch.setattr(run, "kept", kept_)
     run.main(["--rounds", "1", "--name", "zz"])
+    assert seen == [own]  # rows are kept with the bands that everyone has
+    monkeypatch.setattr(torch, "compile", lambda form, **_: form)
+    run.main(["--rounds", "1", "--name", "zz", "--compile"])
     found = results(tmp_path)
-    assert set(found) == {"float32 2x24", "float32 8x128 kept 3"}
+    assert set(found) == {"float32 2x24", "float32 2x24 compiled", "float32 8x128 kept 3"}
+    assert "compiled" in found["float32 2x24 compiled"]["forward"]
     assert set(found["float32 2x24"]["both"]) == {"linear", "shifted", "unfold", "banded_8"}
     assert set(found["float32 8x128 kept 3"]["forward"]) == {"sums", "values", "all_rows"}
 
