@@ -401,6 +401,8 @@ def test_absorbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(run, name, value)
     words = ["--seconds", "0.001", "--dtype", "float32", "--name", "zz"]
     run.main(words)
+    with pytest.raises(SystemExit, match="begun with device cpu"):
+        run.main([*words, "--device", "cuda"])
     found = results(tmp_path)
     assert {key for key in found if "rows" in key} == {
         f"float32 {mode} heads 1 length 32 rows {rows}" for mode in ("inference", "training") for rows in (1, 4)
