@@ -7,10 +7,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import benchmark_rows
-from jobs.small import corpus
+from jobs.small import WORDS, corpus
+from slimbert.data.shards import Shards
 from slimbert.train.run import RunFolder
 from test_benchmarks import BENCHMARKS, MACHINE
 
@@ -63,6 +66,7 @@ def test_quality_for_time_goes_on_stage_by_stage(
     assert "| context first | `2{sf},4{s}:4{f}` | not measured |" in readme.read_text()
     quality.main(["long", "replaced", "widths", "seeds", *words, *few])
     found = results(tmp_path)
+    assert (tmp_path / "work" / "zz" / found["0.003 min, BERT 0"]["folder"]).is_dir()  # of this record alone
     longer = {"0.012 min, BERT 0", "0.012 min, narrow 1 0", "0.003 min, ConvBERT finding replaced tokens 0"}
     wide = {f"width 32, {family}{end}" for family in ("BERT, pre-norm", "GroupBERT") for end in ("", ", rate 0.001")}
     seeds = {f"0.003 min, {arm} 1" for arm in few[1:]}
@@ -119,7 +123,7 @@ def scored(key: str, value: float, *, tasks: tuple[str, ...]) -> None:
 
 def test_claims_follow_from_the_figures():
     report, keep = script("quality_report"), script("records").keep
-    keep("zz", "settings", {"minutes": 20.0, "shape": "quality"})
+    keep("zz", "settings", {"minutes": 20.0, "long": 60.0, "shape": "quality"})
     said = " ".join(report.claims("zz", 7.0))
     assert said.count("not measured") == 6  # nothing is
     kept("20 min, BERT 0", [6.6, 6.4, 6.2, 6.1])
@@ -128,7 +132,7 @@ def test_claims_follow_from_the_figures():
     kept("20 min, BERT of 3 layers 0", [6.4, 6.2, 6.0, 5.9], pattern="3{sf}")
     kept("20 min, GroupBERT 0", [6.9, 6.8, 6.7, 6.6], pattern="4{cgsg}")
     said = report.claims("zz", 7.0)
-    assert said[0].endswith("from 5 minutes on: narrow 2.")
+    assert said[0].endswith("from 5 minutes on: narrow 2 to 20 minutes, to 60 not measured.")
     assert said[1] == "Not counted, since their loss is too high: GroupBERT."
     assert "**a BERT with fewer layers is ahead of all.**" in said[2]
     kept("20 min, BERT 1", [6.6, 6.4, 6.2, 6.3])
@@ -152,3 +156,39 @@ def test_claims_follow_from_the_figures():
     assert "both tuned): holds here" in report.per_flop("zz")
     keep("zz", "unigram_entropy", 7.0)
     report.write("zz")
+
+
+def test_ahead_means_in_the_long_runs_and_over_the_seeds():
+    report = script("quality_report")
+    script("records").keep("zz", "settings", {"minutes": 20.0, "long": 60.0, "shape": "quality"})
+    kept("20 min, BERT 0", [6.6, 6.4, 6.2, 6.1])
+    kept("20 min, BERT of 3 layers 0", [6.5, 6.4, 6.2, 6.05])
+    kept("20 min, narrow 2 0", [6.5, 6.3, 6.1, 6.0])
+    said = report.ahead("zz", 7.0)
+    assert said[0].endswith("from 5 minutes on: narrow 2 to 20 minutes, to 60 not measured.")
+    assert said[1].endswith("narrow 2, 6.000.")
+    kept("60 min, BERT 0", [6.4, 6.2, 6.0, 5.8])
+    kept("60 min, narrow 2 0", [6.3, 6.1, 5.9, 5.9])
+    assert report.ahead("zz", 7.0)[0].endswith("on: **short**, narrow 2 to 20 minutes, not to 60.")
+    kept("60 min, narrow 2 0", [6.3, 6.1, 5.9, 5.7])
+    assert report.ahead("zz", 7.0)[0].endswith("on: narrow 2 to 60 minutes.")
+    kept("20 min, BERT 1", [6.6, 6.4, 6.2, 6.1])
+    kept("20 min, narrow 2 1", [6.8, 6.6, 6.4, 6.4])
+    said = report.ahead("zz", 7.0)
+    assert said[0].endswith("on: **short**, none of those that count.")
+    assert said[1].endswith("BERT of 3 layers, 6.050: **a BERT with fewer layers is ahead of all.**")
+    kept("20 min, BERT of 3 layers 1", [6.5, 6.4, 6.2, 6.11])
+    assert "BERT of 3 layers, 6.080, the mean of 2 seeds: **" in report.ahead("zz", 7.0)[1]
+
+
+def test_other_articles_are_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    arms = script("quality_arms")
+    (tmp_path / "wiki_en").mkdir()
+    texts = [" ".join(WORDS[place % 7 :]) for place in range(60)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "wiki_en" / "train.parquet")
+    monkeypatch.setenv("SLIMBERT_DATA", str(tmp_path))
+    monkeypatch.setattr(arms, "VOCAB", 80)
+    monkeypatch.setattr(arms, "LENGTH", 16)
+    few, many, again = (arms.prepared(tmp_path / "work", count) for count in (30, 60, 30))
+    assert few == again != many
+    assert 0 < len(Shards.open(few)) < len(Shards.open(many))
