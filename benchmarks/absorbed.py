@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from records import done, keep, same_machine
+from records import done, keep, same_machine, same_settings
 
 from slimbert.model import ModelConfig, fresh, presets
 from slimbert.parts import absorbed
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--name", default="absorbed")
     chosen = options.parse_args(argv)
     same_machine(chosen.name)
+    same_settings(chosen.name, {"device": chosen.device})
     dtype = chosen.dtype or best_dtype(chosen.device)
     place: dict[str, Any] = {"device": chosen.device, "dtype": getattr(torch, dtype)}
     for train in (False, True):

@@ -5,13 +5,15 @@
 The widths are those of ConvBERT base: 6 heads of 64 of an encoder of width 768, a kernel of 9. `few` is the number of
 kept rows: for them the script also times the values of all rows, gathered, beside the sums that the kernels take of the
 tokens themselves. All that is compared takes turns; medians of the rounds, forward and with the backward pass.
-The goal is a core of at most a quarter of the linear map. Nothing else may run on the machine. Resumes shape by shape.
+The goal is a core of at most a quarter of the linear map. With --compile the form for a compiler is compiled beside the
+others, under keys of its own. Nothing else may run on the machine. Resumes shape by shape.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from records import done, keep, same_machine
@@ -38,8 +40,18 @@ def unfolded(u: Tensor, w: Tensor) -> Tensor:
     return torch.matmul(laid, w.reshape(-1, KERNEL, 1)).reshape(batch, length, HEADS, HEAD_DIM)
 
 
+@contextmanager
+def own_blocks() -> Iterator[None]:
+    """What `in_blocks` chose is forgotten at the end."""
+    chosen = dynamic._in_blocks, dynamic.BLOCK
+    try:
+        yield
+    finally:
+        dynamic._in_blocks, dynamic.BLOCK = chosen
+
+
 def in_blocks(rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """`convolve` with bands of so many rows; 0: without."""
+    """`convolve` with bands of so many rows; 0: without. The choice stays, for the backward pass."""
 
     def run(u: Tensor, w: Tensor) -> Tensor:
         dynamic._in_blocks = lambda _: rows > 0
@@ -71,6 +83,7 @@ def core(batch: int, length: int, dtype: torch.dtype, *, compiled: bool) -> dict
     linear, x = nn.Linear(DIM, DIM, dtype=dtype), torch.randn(batch, length, DIM, dtype=dtype, requires_grad=True)
     forms = {"shifted": in_blocks(0), "unfold": unfolded} | {f"banded_{rows}": in_blocks(rows) for rows in BLOCKS}
     if compiled:
+        torch.compiler.reset()  # torch keeps at most eight graphs of a function, one for each shape
         forms["compiled"] = torch.compile(dynamic.padded, fullgraph=True, dynamic=False)
     runs: dict[str, Run] = {"linear": lambda: linear(x)}
     for name, form in forms.items():
@@ -110,10 +123,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     dtype = getattr(torch, chosen.precision)
     for batch, length in SHAPES:
-        key = f"{chosen.precision} {batch}x{length}"
+        key = f"{chosen.precision} {batch}x{length}" + (" compiled" if chosen.compile else "")
         if done(chosen.name, key) is None:
             runs = core(batch, length, dtype, compiled=chosen.compile)
-            found = {way: timed(runs, chosen.rounds, backward=way == "both") for way in ("forward", "both")}
+            with own_blocks():
+                found = {way: timed(runs, chosen.rounds, backward=way == "both") for way in ("forward", "both")}
             keep(chosen.name, key, found)
             print(key, found, flush=True)
     for count in FEW:

@@ -130,9 +130,9 @@ def settled(scale: Scale, run: Callable[[], object]) -> Run:
 
 
 def inference(scale: Scale, model: nn.Module, ids: Tensor, precision: str, **options: Any) -> Run:
-    """One forward pass without gradients."""
-    device = torch.device(scale.device).type
-    forward: Callable[..., object] = torch.compile(model, dynamic=False) if scale.compile else model
+    """One forward pass without gradients; compiled, ours is one graph or an error, as `engine.compiled` has it."""
+    device, own = torch.device(scale.device).type, isinstance(model, Model)
+    forward: Callable[..., object] = torch.compile(model, dynamic=False, fullgraph=own) if scale.compile else model
 
     def run() -> None:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):

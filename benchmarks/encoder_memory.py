@@ -1,4 +1,4 @@
-"""Peak memory of an update of one arm above what the process held before it; `encoders.py` starts this once for each.
+"""Peak memory of an update of one arm above weights and moments; `encoders.py` starts this once for each.
 
     python benchmarks/encoder_memory.py ARM ROWS LENGTH SCALE
 
@@ -7,7 +7,6 @@ JSON. Prints MB (2^20 bytes). On a CPU the arm has a process of its own, since m
 """
 
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from dataclasses import asdict
 import psutil
 import torch
 from encoder_arms import Scale, convbert_config, masked, ours, their_update, update
+from resident import peak_mb
 
 from slimbert.hf.peers_convbert import convbert
 from slimbert.model.heads import MaskedLmConfig
@@ -30,8 +30,9 @@ def apart(arm: str, rows: int, length: int, scale: Scale) -> float:
 
 
 def peak(arm: str, rows: int, length: int, scale: Scale) -> float:
-    """MB that an update of `rows` takes above what is held behind an update of one short row: weights, gradients,
-    moments."""
+    """MB that an update of `rows` takes above what is held behind an update of one short row: weights and moments, on a
+    CPU also what the allocator kept of the rest. Gradients are not held between updates: they are part of what an
+    update takes."""
     batch = masked(scale, 1, 16)
     if arm == "transformers":
         run = their_update(scale, convbert(convbert_config("small", scale)), batch)
@@ -57,7 +58,7 @@ def held(scale: Scale) -> float:
 def most(scale: Scale) -> float:
     """MB at the peak: on a CPU that of the process, which making the model reaches only where the batch is tiny."""
     if scale.device == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KB, on Linux
+        return peak_mb()
     return torch.cuda.max_memory_allocated() / 2**20
 
 

@@ -24,7 +24,7 @@ from encoder_arms import (
 )
 from encoder_memory import ARMS, apart
 from multiply_adds import of_masked_lm, of_rows
-from timing import ratio, side_by_side
+from timing import ratio, side_by_side, with_medians
 from transformers import ConvBertModel
 
 from slimbert.bench import replaced
@@ -174,7 +174,7 @@ def narrow_inference(
 
 
 def memory(_: int, *, scale: Scale, rows: int, length: int) -> Found:
-    """Peak memory of an update above weights, gradients and moments, MB; one width of token table for all."""
+    """Peak memory of an update above weights and moments, MB; one width of token table for all."""
     rows, length = scale.shape(rows, length)
     found = {arm: apart(arm, rows, length, scale) for arm in ARMS}
     return {
@@ -192,12 +192,12 @@ def replaced_tokens(rounds: int, *, scale: Scale, rows: int, compiled: bool) -> 
         batch_size=rows, shape=shape, compiled=compiled, device=scale.device
     )
     seen = list(islice(turns, rounds))
-    made = replaced.summary(seen, batch_size=rows)
-    over = made["over_transformers"]
-    return made | {
-        "seconds_per_update": seen,
-        "narrow_over_masked_lm": made["over_masked_lm"]["narrow_generator"],
-        "wide_over_masked_lm": made["over_masked_lm"]["wide_generator"],
-        "narrow_over_theirs": over["narrow_generator / transformers"],
-        "narrow_over_tuned": over["narrow_generator / transformers_tuned"],
+    found = with_medians({arm: [one[arm] for one in seen] for arm in replaced.ARMS})
+    return found | {
+        "tokens_per_second": replaced.summary(seen, batch_size=rows)["tokens_per_second"],
+        "narrow_over_wide": ratio(found, "wide_generator", "narrow_generator"),
+        "narrow_over_masked_lm": ratio(found, "masked_lm", "narrow_generator"),
+        "narrow_over_theirs": ratio(found, "transformers", "narrow_generator"),
+        "narrow_over_tuned": ratio(found, "transformers_tuned", "narrow_generator"),
+        "wide_over_masked_lm": ratio(found, "masked_lm", "wide_generator"),
     }

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import encoder_runs as runs
+import torch
 from encoder_arms import Scale
 from goals import Figure, absent, arm_table, goal_table
 from records import describe, done, keep, same_machine, same_settings
@@ -40,11 +41,16 @@ FASTER = {("base", 128): 1.2, ("base", 512): 1.4, ("medium-small", 128): 1.4, ("
 
 
 class Measurement(NamedTuple):
-    """`run(rounds)` gives the result, of which the table shows `figures`; needs: a precision of the hardware."""
+    """`run(rounds)` gives the result, of which the table shows `figures`; precision: of its arms, None: the one that is
+    fastest here, as in all updates."""
 
     run: Callable[..., dict[str, Any]]
     figures: tuple[Figure, ...]
-    needs: str = "float32"
+    precision: str | None = None
+
+    def runs_where(self, best: str) -> bool:
+        """Whether the hardware, of which `best` is the fastest precision, multiplies in that of this one."""
+        return self.precision in (None, "float32", best)
 
 
 def measurements(scale: Scale) -> dict[str, Measurement]:
@@ -144,7 +150,7 @@ def of_narrowbert(scale: Scale) -> dict[str, Measurement]:
     for rows, length in SHAPES:
         shape: dict[str, Any] = {"rows": rows, "length": length, "precision": "float32", "wanted": 1}
         run = partial(runs.two_inferences, scale=scale, pair=pair, **shape)
-        out[f"{name}, sentence inference {rows}x{length} float32"] = Measurement(run, _ratios(None))
+        out[f"{name}, sentence inference {rows}x{length} float32"] = Measurement(run, _ratios(None), "float32")
     return out
 
 
@@ -213,9 +219,10 @@ def main(argv: Sequence[str] | None = None, *, scale: Scale | None = None) -> No
     found, precision = measurements(scale), best_dtype(scale.device)
     for key, one in found.items():
         wanted = any(word in key for word in chosen.only)
-        if wanted and done(chosen.name, key) is None and one.needs in ("float32", precision):
-            rate = {"gemm_tflops": gemm_tflops(precision, device=scale.device), "rounds": chosen.rounds}
-            made = one.run(chosen.rounds) | rate
+        if wanted and done(chosen.name, key) is None and one.runs_where(precision):
+            torch.compiler.reset()  # beyond eight graphs of a function torch runs it eagerly, without a word
+            rate = gemm_tflops(one.precision or precision, device=scale.device)
+            made = one.run(chosen.rounds) | {"gemm_tflops": rate, "rounds": chosen.rounds}
             keep(chosen.name, key, made)
             describe(chosen.name, text(chosen.name, found, precision))
             print(f"{key}: {json.dumps({f.said: made[f.field] for f in one.figures})}", flush=True)
@@ -224,7 +231,7 @@ def main(argv: Sequence[str] | None = None, *, scale: Scale | None = None) -> No
 
 def text(name: str, found: dict[str, Measurement], precision: str) -> str:
     """The tables of the record, whole or not."""
-    figures = {key: one.figures for key, one in found.items() if one.needs in ("float32", precision)}
+    figures = {key: one.figures for key, one in found.items() if one.runs_where(precision)}
     said = [f"Updates in {precision}; medians of the ratios within a round.", goal_table(name, figures)]
     if left := len(found) - len(figures):
         said.append(f"{left} measurements in bfloat16 are left out: this hardware does not multiply it.")

@@ -17,8 +17,9 @@ and GroupBERT for as many multiply-adds. finetune: what was pretrained, on five 
 the better control, and the best arm.
 
 All stages where none is named, in this order. Every stage resumes, run by run and within a run; nothing else may run.
---data names prepared rows (`slimbert prepare`, or WORK/data of another start with --articles), so that the same runs
-on a machine without the corpora; then --device cuda. --shape small: 12 layers of width 256, for a GPU.
+--data names prepared rows (`slimbert prepare`, or WORK/wiki_en-N/data of another start with --articles N), so that the
+same runs on a machine without the corpora; then --device cuda. --shape small: 12 layers of width 256, for a GPU. The
+runs of a record stand in WORK/NAME.
 
 About 690 minutes on two cores: 200 of screening, 120 long, 35 replaced, 95 of widths, 120 of fine-tuning, 120 of seeds.
 """
@@ -76,7 +77,7 @@ class Study:
     def run(self, key: str, arm: Arm, budget: str, *, dim: int | None = None, **options: Any) -> dict[str, Any]:
         """A pretraining run under its key; what the record has is not run again. dim: another width."""
         shape = replace(self.shape, dim=dim or self.shape.dim)
-        out = self.work / key.replace(", ", "-").replace(" ", "-")
+        out = self.work / self.name / key.replace(", ", "-").replace(" ", "-")
         begin = partial(pretrained, arm, shape, self.data, out, budget=budget, device=self.device, **options)
         return self.once(key, lambda: begin() | {"key": key})
 
@@ -164,7 +165,7 @@ def finetune(study: Study) -> None:
     for run in report.runs(study.name).values():
         if run["key"].endswith(" 0") and report.label(run) in study.arms:
             for task in study.tasks:
-                measure = partial(finetuned, study.work / run["folder"], task, device=study.device)
+                measure = partial(finetuned, study.work / study.name / run["folder"], task, device=study.device)
                 study.once(f"{task}: {run['key']}", measure)
 
 
@@ -185,7 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = chosen.data or prepared(chosen.work, chosen.articles)
     sha256 = Shards.open(data).sha256
     minutes = {"minutes": chosen.minutes, "long": chosen.long_minutes, "width_minutes": chosen.width_minutes}
-    about = {"data": sha256, "shape": chosen.shape, "device": chosen.device, "tune_minutes": chosen.tune_minutes}
+    about = {"data": sha256, "articles": None if chosen.data else chosen.articles, "shape": chosen.shape}
+    about |= {"device": chosen.device, "tune_minutes": chosen.tune_minutes}
     same_settings(chosen.name, about | minutes)
     if done(chosen.name, "unigram_entropy") is None:
         keep(chosen.name, "unigram_entropy", unigram_entropy(data))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from multiply_adds import of_masked_lm, of_replaced_tokens
 
 from slimbert.data.prepare import prepare
@@ -114,14 +115,16 @@ PRE_NORM, GROUPED = "BERT, pre-norm", "GroupBERT"
 
 
 def prepared(work: Path, articles: int) -> Path:
-    """Rows of wiki_en under `work`, made once; `articles` from the first on."""
-    if not (work / "data" / "manifest.json").exists():
-        work.mkdir(parents=True, exist_ok=True)
+    """Rows of the first `articles` of wiki_en under `work`, made once."""
+    folder = work / f"wiki_en-{articles}"
+    text, tokenizer, data = (folder / name for name in ("text.parquet", "tok", "data"))
+    if not (data / "manifest.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
         table = pq.read_table(Path(os.environ["SLIMBERT_DATA"]) / "wiki_en" / "train.parquet", columns=["text"])
-        pq.write_table(table.slice(0, articles), work / "text.parquet")
-        TextTokenizer.train(documents([work / "text.parquet"]), vocab_size=VOCAB).save(work / "tok")
-        prepare([work / "text.parquet"], work / "tok", seq_len=LENGTH, out=work / "data", validation=0.01)
-    return work / "data"
+        pq.write_table(table.slice(0, articles), text)
+        TextTokenizer.train(documents([text]), vocab_size=VOCAB).save(tokenizer)
+        prepare([text], tokenizer, seq_len=LENGTH, out=data, validation=0.01)
+    return data
 
 
 def unigram_entropy(folder: Path) -> float:
@@ -152,6 +155,7 @@ def pretrained(
     budget: as in `slimbert pretrain --budget`. The run stays in `out`, to be fine-tuned.
     """
     compiled = device != "cpu" or best_dtype("cpu") == "bfloat16"
+    torch.compiler.reset()  # the graphs of the runs before count towards what torch keeps of a function
     train = {"batch_size": BATCH, "evaluate_every": EVALUATE, "checkpoint_every": CHECKPOINT, "keep": 1}
     made = pretrain(
         arm.recipe(shape, lr=lr) | {"train": train | {"compile": compiled}},

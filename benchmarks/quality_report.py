@@ -118,39 +118,62 @@ def claims(name: str, entropy: float) -> list[str]:
 
 
 def ahead(name: str, entropy: float) -> list[str]:
-    """Is there an arm that is ahead of BERT at every time from FROM on; is one with fewer layers ahead of all?"""
+    """Is there an arm that is ahead of BERT at every time from FROM on, in the long runs as well; is one with fewer
+    layers ahead of all?"""
     goal = f"A combination ahead of BERT at every time from {FROM / 60:g} minutes on"
-    first = screened(name)
-    bert = first.get(BERT)
-    if bert is None or len(first) < 2:
+    short = seeded(name, done(name, "settings")["minutes"])
+    if BERT not in short or len(short) < 2:
         return [f"{goal}: {ABSENT}."]
-    counted = {one: run for one, run in first.items() if counts_from(run, entropy) is not None}
-    always = [one for one, run in counted.items() if not one.startswith(BERT) and is_ahead(run, bert)]
-    said = [f"{goal}: {', '.join(always)}." if always else f"{goal}: **short**, none of those that count."]
-    left_out = [one for one in first if one not in counted]
+    counted = {one: some for one, some in short.items() if counts_from(some[0], entropy) is not None}
+    first = [one for one in counted if not one.startswith(BERT) and is_ahead(short[one], short[BERT])]
+    said = [f"{goal}: {_to_the_end(name, first)}."]
+    left_out = [one for one in short if one not in counted]
     said += [f"Not counted, since their loss is too high: {', '.join(left_out)}."] if left_out else []
     if counted:
-        best = min(counted, key=lambda one: counted[one]["val_loss"])
-        fewer = best.startswith(FEWER)
-        said.append(
-            f"Lowest loss at the end of the screening: {best}, {counted[best]['val_loss']:.3f}"
-            + (": **a BERT with fewer layers is ahead of all.**" if fewer else ".")
-        )
+        losses = {one: statistics.mean(run["val_loss"] for run in some.values()) for one, some in counted.items()}
+        best = min(losses, key=losses.__getitem__)
+        several = f", the mean of {len(counted[best])} seeds" if len(counted[best]) > 1 else ""
+        fewer = ": **a BERT with fewer layers is ahead of all.**" if best.startswith(FEWER) else "."
+        said.append(f"Lowest loss at the end of the screening: {best}, {losses[best]:.3f}{several}{fewer}")
     return said
 
 
-def screened(name: str) -> dict[str, Run]:
-    """The runs of the screening with the first seed, by arm."""
-    given = done(name, "settings")["minutes"]
-    zero = [run for run in runs(name).values() if str(run["key"]).endswith(" 0") and not run["detects"]]
-    return {label(run): run for run in zero if minutes(run) == given}
+def _to_the_end(name: str, first: Sequence[str]) -> str:
+    """How far each arm that is ahead in the screening stays so: the goal is reached where one is in the long runs."""
+    short, long = (done(name, "settings")[field] for field in ("minutes", "long"))
+    longer = seeded(name, long)
+    found = {one: is_ahead(longer[one], longer[BERT]) if {one, BERT} <= longer.keys() else None for one in first}
+    words = {
+        True: f"to {long:g} minutes",
+        False: f"to {short:g} minutes, not to {long:g}",
+        None: f"to {short:g} minutes, to {long:g} {ABSENT}",
+    }
+    said = "; ".join(f"{one} {words[stays]}" for one, stays in found.items())
+    missed = True not in found.values() and (not found or False in found.values())
+    return f"{'**short**, ' if missed else ''}{said or 'none of those that count'}"
 
 
-def is_ahead(run: Run, other: Run) -> bool:
-    """Whether a curve lies below another at every validation of either from FROM (or their last) to their end."""
-    end = min(run["curve"][-1][0], other["curve"][-1][0])
-    times = [point[0] for one in (run, other) for point in one["curve"] if FROM <= point[0] <= end]
-    return all(at(run, when) < at(other, when) for when in times or [end])
+def seeded(name: str, given: float) -> dict[str, dict[int, Run]]:
+    """{arm: {seed: run}} of the runs that were given so many minutes, of the arms whose first seed ran."""
+    found: dict[str, dict[int, Run]] = {}
+    for run in runs(name).values():
+        if minutes(run) == given and not run["detects"]:
+            found.setdefault(label(run), {})[int(str(run["key"]).rpartition(" ")[2])] = run
+    return {one: some for one, some in found.items() if 0 in some}
+
+
+def is_ahead(some: Mapping[int, Run], others: Mapping[int, Run]) -> bool:
+    """Whether a curve, the mean over the seeds that both have, lies below another at every validation from FROM (or
+    their last) to their end."""
+    seeds = sorted(some.keys() & others.keys())
+    mine, theirs = ([found[seed] for seed in seeds] for found in (some, others))
+    end = min(run["curve"][-1][0] for run in (*mine, *theirs))
+    times = [point[0] for run in (*mine, *theirs) for point in run["curve"] if FROM <= point[0] <= end]
+    return all(_mean_at(mine, when) < _mean_at(theirs, when) for when in times or [end])
+
+
+def _mean_at(some: Sequence[Run], when: float) -> float:
+    return statistics.mean(at(run, when) for run in some)
 
 
 def spread(name: str) -> str:

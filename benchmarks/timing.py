@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Run = Callable[[], object]
@@ -20,7 +20,12 @@ def side_by_side(arms: Mapping[str, Run], *, rounds: int, warm: int = 2) -> dict
             begin = time.perf_counter()
             arms[name]()
             spent[name].append(time.perf_counter() - begin)
-    return {name: {"median": statistics.median(times), "seconds": times} for name, times in spent.items()}
+    return with_medians(spent)
+
+
+def with_medians(spent: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """{arm: {median, seconds}} of the seconds of every arm, round by round."""
+    return {name: {"median": statistics.median(times), "seconds": list(times)} for name, times in spent.items()}
 
 
 def ratio(found: Mapping[str, Any], slow: str, fast: str) -> float:

@@ -17,9 +17,11 @@ from slimbert.config import KINDS, load
 from slimbert.jobs.settings import Settings
 from slimbert.methods.earlybird import TicketRecipe
 from slimbert.methods.tickets import HeadsConfig, NeuronsConfig
+from slimbert.model.cost import cost
 from slimbert.model.encoder import EncoderConfig
+from slimbert.model.heads import MaskedLmConfig
 from slimbert.model.model import ModelConfig, SpecialTokens, skeleton
-from slimbert.model.presets import PRESETS
+from slimbert.model.presets import PRESETS, from_pattern
 from slimbert.train.halting import HaltingConfig
 from slimbert.train.recipe import Recipe
 from slimbert.train.replaced import GeneratorConfig, ReplacedTokensConfig
@@ -134,3 +136,21 @@ def test_every_record_is_whole_and_linked():
         assert {"README.md", "environment.json"} <= names, record.name
         assert names & {"result.json", "report.json"}, record.name
         assert f"(records/{record.name}/README.md)" in page, record.name
+
+
+def test_which_encoder_when_counts_right():
+    """Multiply-adds of BERT over those of each encoder: an answer of row 0, 20 rows of training with a head, all."""
+    page = (DOCS / "benchmarks.md").read_text().partition("## Which encoder when")[2]
+    rows = re.findall(r"^\| `([^`]+)` [^|]+ \| (\d\.\d\d) \| (\d\.\d\d) \| (\d\.\d\d) \|", page, re.MULTILINE)
+    assert len(rows) == 7
+    wide = counted("12{sf}")
+    for pattern, *said in rows:
+        ratios = [bert / own for bert, own in zip(wide, counted(pattern), strict=True)]
+        assert [float(one) for one in said] == pytest.approx(ratios, abs=0.0051), pattern  # rounded
+
+
+def counted(pattern: str) -> list[int]:
+    encoder = from_pattern(pattern, dim=768)
+    model, predicts = ModelConfig(encoder=encoder), ModelConfig(encoder=encoder, head=MaskedLmConfig())
+    found = cost(model, keep=1), cost(predicts, keep=20, training=True), cost(model)
+    return [sum(part.macs for part in parts) for parts in found]

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from slimbert.bench.pretrain import LENGTH
+from slimbert.bench.pretrain import LENGTH, timed
 from slimbert.bench.replaced import ARMS, TABLE, _Arms, rounds, summary
 from slimbert.hf.peers import Shape
 from slimbert.model.presets import bert_deep_small
@@ -41,3 +41,11 @@ def test_it_measures_the_small_shape() -> None:
     assert narrow.generator.config.encoder.layers[2] == NarrowConfig()
     sizes = [sum(p.numel() for p in one.parameters()) for one in (wide, narrow)]
     assert sizes[0] == sizes[1]
+
+
+def test_a_time_ends_when_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr("torch.cuda.synchronize", waited.append)
+    assert timed(lambda: waited.append("update")) > 0
+    assert timed(lambda: waited.append("update"), device="cuda") > 0
+    assert waited == ["update", "update", "cuda"]

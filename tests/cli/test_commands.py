@@ -157,6 +157,10 @@ def test_show_names_every_part_once(toy: Path, tmp_path: Path, slimbert: Slimber
     shown = slimbert("show", "2{sf}:3{sf}", "--keep", 5).out
     wide, narrow = (["layers 0-1 attention", "layers 0-1 mlp"], ["layers 3-5 attention", "layers 3-5 mlp"])
     assert re.findall(r"layers? [\d-]+ [a-z]+", shown) == [*wide, "layer 2 narrow", *narrow]
+    words = ("show", "f:sf", "--set", "dim=768", "vocab=50", "--keep", 32)  # absorbed in training alone
+    both = slimbert(*words, "--json").json
+    assert both["inference_macs"] > both["macs"] == sum(part["macs"] for part in both["parts"])
+    assert f"of inference {both['inference_macs']:,}" in slimbert(*words).out
     for model in (toy / "run", toy / "recipe.yaml", toy / "init", "bert_tiny"):
         assert "head" in slimbert("show", model, "--length", 16).out
     (tmp_path / "begun").mkdir()

@@ -32,8 +32,9 @@ HEADS = [None, MaskedLmConfig(), ReplacedTokenConfig(), SequenceConfig(labels=("
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("encoder", [toy_encoder(), NARROW, DENSE, MIXED], ids=["toy", "narrow", "dense", "mixed"])
 @pytest.mark.parametrize("keep", [None, K])
-def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
-    adds_up(ModelConfig(encoder=encoder, head=head), keep)
+@pytest.mark.parametrize("training", [True, False])
+def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None, training: bool):
+    adds_up(ModelConfig(encoder=encoder, head=head), keep, training=training)
 
 
 @pytest.mark.parametrize("objective", grid.OBJECTIVES)
@@ -41,23 +42,24 @@ def test_parts_add_up_to_the_model(encoder: Any, head: Any, keep: int | None):
 def test_parts_add_up_whatever_is_combined(shape: tuple[str, str, str], objective: str):
     """Families, narrowings and positions as they are pretrained: the chosen rows; or all, beside a generator's few."""
     made = grid.objective_of(grid.encoder(*shape), objective)
-    adds_up(made.model.config, K if objective == "mlm" else None)
+    adds_up(made.model.config, K if objective == "mlm" else None, training=True)
     for generator in made.beside().values():
-        adds_up(generator.config, K)
+        adds_up(generator.config, K, training=True)
 
 
-def adds_up(config: ModelConfig, keep: int | None) -> None:
+def adds_up(config: ModelConfig, keep: int | None, *, training: bool) -> None:
     """What `cost` says of the parts is what torch counts of the whole."""
-    parts = cost(config, batch=B, length=S, keep=keep)
+    parts = cost(config, batch=B, length=S, keep=keep, training=training)
     model = skeleton(config)
     use_core(model, "explicit")
     assert sum(p.parameters for p in parts) == sum(p.numel() for p in model.parameters())
     ids = torch.zeros(B, S, dtype=torch.long, device="meta")
-    with FlopCounterMode(display=False) as counter:
+    with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
         encoded = model.encoder(ids, select=None if keep is None else ids[:, :keep])
         if model.head is not None:
             model.answer(encoded)
     assert sum(p.macs for p in parts) == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+    assert training == any(p.activation_bytes for p in parts)
 
 
 @pytest.mark.parametrize("pattern", ["1{mf}", "1{sf}:1{mf}", "1{mf}:1{cgsg}"])
@@ -71,8 +73,23 @@ def test_parts_are_what_is_counted_of_a_real_run(pattern: str, length: int):
     use_core(model, "explicit")
     with FlopCounterMode(display=False) as counter:
         model(ids, select=None if keep is None else ids[:, :keep])
-    counted = sum(p.macs for p in cost(config, length=length, keep=keep))
+    counted = sum(p.macs for p in cost(config, length=length, keep=keep, training=True))
     assert counted == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+def test_what_is_counted_runs_with_gradients_and_without():
+    """32 of 128 rows at the width of the base size: a layer that reads a memory absorbs its keys and values in training
+    and projects them in an answer, because absorbed products are dearer there."""
+    config = ModelConfig(encoder=from_pattern("f:sf", dim=768, vocab=VOCAB))
+    model, ids = fresh(config, 0).eval(), torch.zeros(1, 128, dtype=torch.long)
+    use_core(model, "explicit")
+    found = {}
+    for training in (True, False):
+        with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
+            model(ids, select=ids[:, :32])
+        found[training] = sum(p.macs for p in cost(config, length=128, keep=32, training=training))
+        assert found[training] == counter.get_total_flops() / 2
+    assert found[False] - found[True] == 2 * 128 * 768 * (768 + 32) - 2 * 32 * 768 * (768 + 128 * 12)
 
 
 def of_mixer(mixer: Any) -> int:
@@ -154,7 +171,7 @@ def test_few_kept_rows_of_mixed_attention_cost_what_stands_around_them(price: fl
     """K rows of 2 heads each, in a width of 64: the depthwise convolution of S tokens, and their keys and values unless
     they are absorbed; all else for K. No value of a convolution is made but from the sums that each kernel takes."""
     monkeypatch.setattr(absorbed, "PRICE", price)
-    parts = {p.name: p.macs for p in cost(ModelConfig(encoder=MIXED), batch=B, length=S, keep=K)}
+    parts = {p.name: p.macs for p in cost(ModelConfig(encoder=MIXED), batch=B, length=S, keep=K, training=True)}
     d, a, k, heads = 64, 32, 9, 2
     kept = d * a + d * a + a * heads * k + (heads * k * d + d * a) + 2 * a * d
     keys_and_values = 2 * K * d * (a + S * heads) if price == 1 else S * 2 * d * a + K * 2 * S * a
@@ -164,7 +181,9 @@ def test_few_kept_rows_of_mixed_attention_cost_what_stands_around_them(price: fl
 @PRICED
 def test_narrowing_saves_what_the_formula_says(price: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(absorbed, "PRICE", price)
-    wide, narrow = (cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep) for keep in (None, K))
+    wide, narrow = (
+        cost(ModelConfig(encoder=NARROW), batch=B, length=S, keep=keep, training=True) for keep in (None, K)
+    )
     by_name = {p.name: p.macs for p in narrow}
     width, heads = 64, 4
     keys_and_values = 2 * S * width**2 + 2 * K * S * width  # and the two products of the attention
@@ -178,7 +197,8 @@ def test_narrowing_saves_what_the_formula_says(price: float, monkeypatch: pytest
 
 def test_activations_of_an_mlp_are_its_inputs():
     """The rows (once for two uses), the hidden rows before and after the activation, the norm's mean and scale."""
-    parts = {p.name: p for p in cost(ModelConfig(encoder=encoder_of(MlpConfig(hidden=48))), batch=B, length=S)}
+    config = ModelConfig(encoder=encoder_of(MlpConfig(hidden=48)))
+    parts = {p.name: p for p in cost(config, batch=B, length=S, training=True)}
     rows = B * S * DIM * 4
     assert parts["layers.0.0"].activation_bytes == rows + rows + 2 * (B * S * 48 * 4) + 2 * (B * S * 4)
 
@@ -202,5 +222,5 @@ def test_activations_are_those_of_a_real_run(encoder: Any, keep: int | None):
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         model(ids, select=None if keep is None else ids[:, :keep])
     real = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in weights)
-    counted = sum(p.activation_bytes for p in cost(config, batch=B, length=S, keep=keep))
+    counted = sum(p.activation_bytes for p in cost(config, batch=B, length=S, keep=keep, training=True))
     assert counted == real

@@ -116,7 +116,7 @@ def test_the_costs_on_the_page():
     shape = replace(shape, embedding=replace(shape.embedding, width=128))
 
     def millions(encoder: EncoderConfig, head: Any, keep: int | None) -> float:
-        parts = cost(ModelConfig(encoder=encoder, head=head), length=128, keep=keep)
+        parts = cost(ModelConfig(encoder=encoder, head=head), length=128, keep=keep, training=True)
         return sum(part.macs for part in parts) / 128 / 1e6
 
     page = (Path(__file__).resolve().parents[2] / "docs" / "replaced-tokens.md").read_text()

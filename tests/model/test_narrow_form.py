@@ -172,7 +172,7 @@ def head(rows: int) -> int:
 
 def counted(pattern: str, n: int, keep: int | None = None) -> int:
     config = ModelConfig(encoder=from_pattern(pattern, dim=768))
-    return sum(part.macs for part in cost(config, length=n, keep=keep))
+    return sum(part.macs for part in cost(config, length=n, keep=keep, training=True))
 
 
 SHAPES = ((128, 19), (512, 77), (128, 1), (512, 1))  # 15% of the places, and one row
@@ -219,7 +219,7 @@ def test_with_the_masked_lm_head():
     head_of = MaskedLmConfig()
     for (n, m), dense, sparse in zip(SHAPES[:2], (2.86, 2.87), (2.33, 2.38), strict=True):
         narrowed = ModelConfig(encoder=from_pattern("2{sf}:10{sf}", dim=768), head=head_of)
-        found = sum(part.macs for part in cost(narrowed, length=n, keep=m))
+        found = sum(part.macs for part in cost(narrowed, length=n, keep=m, training=True))
         wide = sum(part.macs for part in cost(ModelConfig(encoder=bert_base(), head=head_of), length=n))
         assert wide == pytest.approx(L * (s(n) + f(n)) + head(n), rel=0.01)
         assert wide / found == pytest.approx(dense, rel=0.01)

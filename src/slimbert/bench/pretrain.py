@@ -97,7 +97,7 @@ def pretrain_benchmark(
 
 def flops_per_token(recipe: Recipe) -> float:
     """Operations that training needs per token: three times the forward's, the head on predicted rows only."""
-    parts = cost(recipe.model, batch=1, length=LENGTH, keep=PREDICTED)
+    parts = cost(recipe.model, length=LENGTH, keep=PREDICTED, training=True)
     return 2 * 3 * sum(part.macs for part in parts) / LENGTH
 
 
@@ -184,10 +184,12 @@ def random_batch(shape: Shape, seed: int, rows: int) -> dict[str, Tensor]:
     return {"input_ids": masked, "positions": positions, "labels": labels, "weights": torch.ones(labels.shape)}
 
 
-def timed(update: Update) -> float:
-    """Seconds of one update."""
+def timed(update: Update, *, device: str = "cpu") -> float:
+    """Seconds of one update, until a GPU has done all of it: it would else be timed in the turn of the next."""
     begin = time.perf_counter()
     update()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - begin
 
 

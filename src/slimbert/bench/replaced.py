@@ -52,10 +52,10 @@ def rounds(
     for name in ARMS:
         tell(f"{name}: first update")
         arms[name] = made.update(name, batches)
-        arms[name]()
+        timed(arms[name], device=device)
     order = list(ARMS)
     while True:
-        yield {name: timed(arms[name]) for name in order}
+        yield {name: timed(arms[name], device=device) for name in order}
         order.append(order.pop(0))
 
 

@@ -152,7 +152,8 @@ def shown(made: "Shown") -> list["Group | str"]:
     rows.append(["all", "", count(made.parameters), count(made.macs), bytes_of(made.activation_bytes)])
     kept = "" if made.keep is None else f", {made.keep} kept of each"
     note = f"for {_number(made.batch, 'row')} of {made.length} tokens{kept}; activations kept for training in float32"
-    return [table(title, columns, rows), note]
+    modes = f"multiply-adds are those of training; of inference {count(made.inference_macs)}"
+    return [table(title, columns, rows), note, *([] if made.keep is None else [modes])]
 
 
 def looked(made: "Looked") -> list["Group | str"]:

@@ -28,7 +28,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what its presence shows by
 
 
 class Shown(NamedTuple):
-    """A model part by part, for `batch` rows of `length` tokens of which `keep` are answered for (None: all)."""
+    """A model part by part, for `batch` rows of `length` tokens of which `keep` are answered for (None: all), in
+    training; inference_macs: of the answer without gradients, where few kept rows may be served by other products."""
 
     model: str
     dim: int
@@ -41,6 +42,7 @@ class Shown(NamedTuple):
     parameters: int
     macs: int
     activation_bytes: int
+    inference_macs: int
 
 
 class Preset(NamedTuple):
@@ -73,10 +75,22 @@ def show(
         raise InputError("--length", f"{length}, the model reads at most {encoder.embedding.max_len}", "give less")
     if keep is not None and keep > length:
         raise InputError("--keep", f"{keep} of {length} tokens", "give at most --length")
-    parts = tuple(cost(config, batch=batch, length=length, keep=keep))
+    trained, asked = (cost(config, batch=batch, length=length, keep=keep, training=one) for one in (True, False))
     layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
-    sums = (sum(getattr(part, name) for part in parts) for name in ("parameters", "macs", "activation_bytes"))
-    return Shown(str(model), encoder.dim, layers, encoder.embedding.vocab, batch, length, keep, parts, *sums)
+    return Shown(
+        model=str(model),
+        dim=encoder.dim,
+        layers=layers,
+        vocab=encoder.embedding.vocab,
+        batch=batch,
+        length=length,
+        keep=keep,
+        parts=tuple(trained),
+        parameters=sum(part.parameters for part in trained),
+        macs=sum(part.macs for part in trained),
+        activation_bytes=sum(part.activation_bytes for part in trained),
+        inference_macs=sum(part.macs for part in asked),
+    )
 
 
 def config_of(model: str | Path, settings: Sequence[str] = ()) -> ModelConfig:

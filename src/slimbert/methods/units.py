@@ -59,7 +59,8 @@ def counts(encoder: EncoderConfig, subnet: Subnet) -> dict[str, tuple[int, int]]
 
 
 def costs(encoder: EncoderConfig, *, length: int, keep: int | None = None) -> Costs:
-    """What the layers and their units cost for a row of `length` tokens, of which `keep` are wanted (None: all).
+    """What the layers and their units cost in a forward pass of training: a row of `length` tokens, of which `keep` are
+    wanted (None: all).
 
     Counted, not derived: the encoder is measured whole, and once for each name of an axis with one unit less per group.
     """
@@ -83,4 +84,5 @@ def _one_less(axis: Axis) -> list[int]:
 
 @functools.lru_cache(maxsize=32)  # a search with a budget asks the same at every mask
 def _macs(encoder: EncoderConfig, length: int, keep: int | None) -> dict[str, int]:
-    return {part.name: part.macs for part in cost(ModelConfig(encoder=encoder), length=length, keep=keep)}
+    parts = cost(ModelConfig(encoder=encoder), length=length, keep=keep, training=True)
+    return {part.name: part.macs for part in parts}

@@ -1,8 +1,9 @@
 """What a model costs, part by part: parameters, multiply-adds, bytes kept for the backward pass.
 
 Nothing is estimated: the model runs on the meta device, without memory, while torch counts the products of every part
-and what autograd saves. Attention is counted with the explicit core, whose maps are kept; a fused or compiled run keeps
-less.
+and what autograd saves. It runs as the caller will run it, with gradients or without: attention of few rows to a memory
+has other products in training than in inference (parts/absorbed.py). It is counted with the explicit core, whose maps
+are kept; a fused or compiled run keeps less.
 """
 
 import dataclasses
@@ -21,7 +22,8 @@ from .model import Model, ModelConfig, skeleton
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """One part for one batch: its parameters, multiply-adds of a forward pass, bytes saved for the backward pass.
+    """One part for one batch: its parameters, multiply-adds of a forward pass, bytes saved for the backward pass (0
+    where there is none).
 
     A tensor that several parts save counts at the first of them; parameters are no activations.
     """
@@ -34,10 +36,13 @@ class PartCost:
     activation_bytes: int
 
 
-def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | None = None) -> list[PartCost]:
+def cost(
+    config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | None = None, training: bool = False
+) -> list[PartCost]:
     """The cost of every part for `batch` rows of `length` tokens in float32, in the order in which they run.
 
-    keep: rows per text that are wanted, which a narrowing keeps and the head answers for; None: all.
+    keep: rows per text that are wanted, which a narrowing keeps and the head answers for; None: all. training: of the
+    forward pass of an update; otherwise of an answer without gradients, which keeps no activations.
     """
     model = skeleton(config)
     use_core(model, "explicit")
@@ -47,7 +52,8 @@ def cost(config: ModelConfig, *, batch: int = 1, length: int = 128, keep: int | 
     for name, _, part in parts:
         part.register_forward_pre_hook(lambda *_, name=name: meter.enter(name))
         part.register_forward_hook(lambda *_: meter.leave())
-    with meter.products, torch.autograd.graph.saved_tensors_hooks(meter.saved, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(meter.saved, lambda tensor: tensor)
+    with torch.set_grad_enabled(training), meter.products, hooks:
         ids = torch.zeros(batch, length, dtype=torch.long, device="meta")
         select = None if keep is None else ids[:, :keep]
         encoded = model.encoder(ids, select=select, trace=model.trace)
@@ -114,7 +120,8 @@ def _parts(model: Model) -> Iterator[tuple[str, str, Any]]:
 
 
 def cost_per_point(config: ModelConfig, *, length: int, keep: int | None = None) -> list[int]:
-    """Multiply-adds that lead from one trace point to the next, with the unit there, for a text of `length` tokens."""
+    """Multiply-adds that lead from one trace point to the next, with the unit there, for a text of `length` tokens that
+    is answered without gradients."""
     macs = {part.name: part.macs for part in cost(config, length=length, keep=keep)}
     out: list[int] = []
     ahead, split = macs["embedding"], False
