@@ -163,7 +163,7 @@ def fails(path: Path, content: Any) -> str:
         ({"answers": {"text": ["Ulm"], "answer_start": [None]}}, "more than once; give answer_start"),
         ({"answers": {"text": ["Ulm"], "answer_start": []}}, "1 texts of answers and 0 values of answer_start"),
         ({"answers": {"text": [""], "answer_start": [0]}}, "is no answer; write"),
-        ({"answers": {"text": ["Ulm"], "answer_start": ["17"]}}, "is no answer; write"),
+        ({"answers": {"text": ["Ulm"], "answer_start": ["x17"]}}, "is no answer; write"),
         ({"answers": ["Ulm"]}, "Ulm is no answer"),
         ({"answers": "Ulm"}, "'answers' is str"),
         ({"answers": {"start": 3}}, "{'start': 3} are no answers"),

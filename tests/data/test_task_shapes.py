@@ -98,13 +98,13 @@ def test_questions_on_one_text_cannot_be_split(tmp_path: Path):
 
 
 def test_columns_of_questions_may_be_named(tmp_path: Path):
-    contexts, reply = [f"{text} b" for text in texts(40)], ["b"] * 40
+    contexts, reply = [f"{text} ends" for text in texts(40)], ["ends"] * 40
     data = write(tmp_path / "a.parquet", asked=texts(40), passage=contexts, reply=reply, question=["?"] * 40)
     named: dict = {"kind": "qa", "text_columns": ("asked", "passage"), "label_column": "reply"}
     task = load_task(data, **named)
     assert (task.kind, task.text_columns, task.label_column) == ("qa", ("asked", "passage"), "reply")
     assert {one.context for one in task.train.texts} <= set(contexts)
-    assert all(answers[0][0] == "b" for answers in task.train.labels)
+    assert all(answers[0][0] == "ends" for answers in task.train.labels)
     split = load_split(data, labels=(), **named)
     assert len(split) == 40
     assert load_texts(data, text_columns=("asked", "passage"), kind="qa")[0] == (texts(1)[0], contexts[0])
@@ -117,7 +117,7 @@ def test_columns_of_questions_may_be_named(tmp_path: Path):
 
 
 def test_columns_of_a_file_of_words_may_be_named(tmp_path: Path):
-    lines = "Ann NNP B-PER\nwent VBD O\n\n" * 20
+    lines = "".join(f"Ann NNP B-PER\nwent{i} VBD O\n\n" for i in range(20))
     (tmp_path / "train.conll").write_text(lines)
     (tmp_path / "test.conll").write_text(lines.replace("Ann", "Lee"))
     task = load_task(tmp_path, label_column="1")

@@ -64,7 +64,8 @@ class Spans:
 
     def values(self, rows: QuestionFiles, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
         """The question of each row; None where the file gives no answers at all."""
-        found = [file.questions(Fields(*columns.texts, columns.label)) for file in rows.files]
+        question, context = columns.texts
+        found = [file.questions(Fields(question, context, columns.label)) for file in rows.files]
         notes += [f"{split}: {note}" for read in found for note in read.notes]
         return [one if read.labelled else None for read in found for one in read.questions]
 
