@@ -153,10 +153,16 @@ def claim(arm: str, one: Mapping[str, Any], ground: Mapping[str, Runs]) -> str:
     said = f"{arm}: {one['saved']:.1%} of the time of dense saved, search included, {seeds_of(one['seeds'])}, "
     said += f"goal {goal:.0%}: {reached(one['saved'] >= goal)}; "
     if arm in MEASURED_BY_R:
-        said += f"r = {one['ratio']:.3f} allows {one['allowed']:.1%}, goal {KEPT:.0%} of that: "
-        said += f"{reached(one['margin'] >= 0)}; score {said_apart(over)} beside dense, "
+        said += f"r = {one['ratio']:.3f} allows {one['allowed']:.1%}, of which {of_allowed(one['by_seed'])} by seed, "
+        said += f"goal {KEPT:.0%}: {reached(one['margin'] >= 0)}; score {said_apart(over)} beside dense, "
         return said + f"goal {points(-LOSS)}: {reached(over.mean >= -LOSS)}."
     return said + f"score {said_apart(over)} beside dense."
+
+
+def of_allowed(each: Iterable[Mapping[str, Any]]) -> str:
+    """The share of what r allows that was saved, seed by seed."""
+    shares = [one["saved"] / one["allowed"] if one["allowed"] > 0 else math.nan for one in each]
+    return ", ".join("-" if math.isnan(share) else f"{share:.0%}" for share in shares)
 
 
 def short_dense(figures: Mapping[str, Any], ground: Mapping[str, Runs]) -> list[str]:

@@ -156,9 +156,9 @@ def test_ticket_record_says_what_was_reached():
         "update 1.50 times as fast as dense (95% interval 1.48 to 1.53), goal 1.45: reached.",
         "inference 1.40 times as fast as dense (95% interval 1.39 to 1.42), goal 1.45: **short**.",
         "ticket: 26.3% of the time of dense saved, search included, 3 seeds, goal 22%: reached; "
-        "r = 0.660 allows 27.3%, goal 90% of that: reached; score -0.50 points",
+        "r = 0.660 allows 27.3%, of which 96%, 96%, 96% by seed, goal 90%: reached; score -0.50 points",
         "ticket, continue: 27.4% of the time of dense saved, search included, 3 seeds, goal 27%: reached; "
-        "r = 0.660 allows 31.7%, goal 90% of that: **short**; score -1.50 points",
+        "r = 0.660 allows 31.7%, of which 86%, 86%, 86% by seed, goal 90%: **short**; score -1.50 points",
         "beside dense, goal -1.00: **short**.",
         "ticket, short: 47.4% of the time of dense saved, search included, 3 seeds, goal 40%: reached;",
         "strong: 31.6% of the time of dense saved, search included, 3 seeds, goal 35%: **short**; score -3.00 points",
