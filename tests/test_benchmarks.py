@@ -91,7 +91,7 @@ RUNS = {
 }
 KEYS = {
     "sst2": {f"{arm} {seed}" for arm in ("slimbert", "plain") for seed in (0, 1)} | {"speed"},
-    "conll": {f"{arm} {seed}" for arm in ("slimbert", "run_ner") for seed in (0, 1)},
+    "conll": {f"{arm} {seed}" for arm in ("slimbert", "run_ner") for seed in (0, 1)} | {"settings"},
     "squad": {"slimbert 0", "run_qa 0", "settings"},
     "imdb": {"cut at 128 0", "cut at 512 0", "windows of 512 0", "settings"},
     "search": {"tune 0", "judge 0", "settings", "BM25 0", "BM25, sample 0", "BM25 + re-ranker, sample 0"}

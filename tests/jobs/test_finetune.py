@@ -278,9 +278,9 @@ def test_a_signal_while_the_baselines_are_made_is_heeded(
         patch.setattr(Classification, "baselines", slow)
         with pytest.raises(Interrupted, match="SIGTERM"):
             finetune(encoder, reviews, out=run, settings=QUICK, **beside)
-    assert not (run / "model.safetensors").exists()
+    assert (run / "model.safetensors").exists() and not (run / "result.json").exists()
     finetune(encoder, reviews, out=run, settings=QUICK, resume=True, **beside)
-    assert (run / "model.safetensors").exists()
+    assert (run / "result.json").exists()
 
 
 def test_a_loss_that_is_not_finite_says_what_to_do(encoder: Path, reviews: Path, tmp_path: Path):

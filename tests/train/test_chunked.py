@@ -41,7 +41,8 @@ def padded(lengths: list[int]) -> dict[str, Tensor]:
 def pairs(count: int = 16) -> dict[str, Tensor]:
     """Queries of 4 to 6 tokens, passages of 50 to 60."""
     lengths = [length for i in range(count) for length in (QUERY - i % 3, PASSAGE - i % 11)]
-    return padded(lengths) | {"texts": torch.arange(2 * count).view(count, 2), "labels": torch.arange(count)}
+    each = torch.arange(count)
+    return padded(lengths) | {"texts": torch.arange(2 * count).view(count, 2), "labels": each, "anchors": each}
 
 
 def reports(windows: int = 4, *, texts: int = 6) -> dict[str, Tensor]:
