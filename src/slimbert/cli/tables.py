@@ -108,7 +108,7 @@ def seeded(made: "Seeded") -> list["Group | str"]:
     over = table("", ["over the seeds", "mean", "deviation", "95% interval of the mean"], means)
     ahead = [name for name, one in made.baselines.items() if one["mean"] >= made.mean]
     verdict = [f"the encoder is not ahead of {', '.join(ahead)} in the mean", ""] * bool(ahead)
-    best = [pairs("", {"best on validation": made.best}), "", following(("predict", made.best))]
+    best: list[Group | str] = [pairs("", {"best on validation": made.best}), "", following(("predict", made.best))]
     return [table(f"{len(made.runs)} seeds", columns, rows), over, *verdict, *best]
 
 
