@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from depth_verdicts import Floats, packed
-from tickets import interval
+from ticket_steps import interval
 
 from slimbert.data.metrics import differ
 from slimbert.data.tasks import Split

@@ -36,7 +36,6 @@ from typing import Any, NamedTuple
 from arms import ALL_UPDATES, corpus, in_turn, measured, minilm, parser, smaller
 from pretrain_wiki import data as wiki
 from records import describe, done, keep, same_machine, same_settings
-from ticket_steps import interval as interval  # for depth_points.py
 from ticket_steps import step_times
 from ticket_text import Text, Wanted, text
 
