@@ -88,23 +88,22 @@ def learnt(name: str) -> Model:
 
 
 def undecided(model: Model) -> Model:
-    """With halting values far apart around a half in every unit, so that texts stop at different depths."""
-    units = list(model.head.units)  # type: ignore[union-attr]
-    seen: list[list[Tensor]] = [[] for _ in units]
-    hooks = [
-        unit.halt.register_forward_hook(lambda _, given, out, found=found: found.append(out.flatten()))
-        for unit, found in zip(units, seen, strict=True)
-    ]
+    """With halting values far apart around a half, and no class ahead over all texts, in every unit: so that texts stop
+    at different depths and have different classes."""
+    maps = [(unit.classes, unit.halt) for unit in model.head.units]  # type: ignore[union-attr]
+    seen: dict[torch.nn.Module, list[Tensor]] = {one: [] for both in maps for one in both}
+    hooks = [one.register_forward_hook(lambda module, _, out: seen[module].append(out.flatten(0, -2))) for one in seen]
     for batch in batches():
         in_full(model, batch)
     for hook in hooks:
         hook.remove()
     with torch.no_grad():
-        for unit, found in zip(units, seen, strict=True):
-            values = torch.cat(found)
-            scale = 3 / values.std().clamp(min=1e-6)
+        for unit in model.head.units:  # type: ignore[union-attr]
+            classes, halts = torch.cat(seen[unit.classes]), torch.cat(seen[unit.halt])
+            unit.classes.bias.sub_(classes.mean(dim=0))
+            scale = 3 / halts.std().clamp(min=1e-6)
             unit.halt.weight.mul_(scale)
-            unit.halt_bias.fill_(float(-scale * values.median()))
+            unit.halt_bias.fill_(float(-scale * halts.median()))
     return model
 
 

@@ -101,7 +101,7 @@ class Texts:
 def mapped(path: Path) -> NDArray[Any]:
     """A numpy file mapped into memory; InputError where it is missing, cut short, or holds objects."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # torch asks for arrays that it could write to
     except (OSError, ValueError, EOFError) as error:
         raise InputError(path, f"no sound numpy file ({error})"[:200], _AGAIN) from error
 
