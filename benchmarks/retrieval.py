@@ -18,7 +18,7 @@ from slimbert.jobs.search.build import index
 from slimbert.jobs.search.index import Index, Method, open_index
 from slimbert.jobs.search.rerank import Reranker
 
-TOP = 10  # hits that count
+TOP, NEAR = 10, 20  # hits that count; hits of BM25 from which a wrong one is drawn
 ALONE = 20  # questions that are asked one by one
 HELD = 200  # validation questions of a training run
 PLACES = "0123456789A"  # a sign for the place of the right paragraph among the first 10; 0: not among them
@@ -106,7 +106,8 @@ def pairs(task: Task, rows: int) -> Task:
 
 
 def judgements(task: Task, rows: int) -> Task:
-    """Training questions, each with its paragraph (yes) and with one that BM25 finds and that does not answer (no)."""
+    """Training questions, each with its paragraph (yes) and with one of the first that BM25 finds, drawn from those
+    that do not answer (no). Always the first of them would teach that the best match of words is wrong."""
     contexts = list(dict.fromkeys(one.context for part in (task.train, task.validation) for one in part.texts))
     with tempfile.TemporaryDirectory() as folder:
         build_bm25(contexts, Path(folder))
@@ -122,13 +123,13 @@ def judgements(task: Task, rows: int) -> Task:
 
 def _judged(split: Split, contexts: Sequence[str], words: Bm25) -> Split:
     texts, labels = [], []
-    found = words.search([one.question for one in split.texts], top=TOP)
+    draw = np.random.default_rng(3)
+    found = words.search([one.question for one in split.texts], top=NEAR)
     for one, answers, (places, _) in zip(split.texts, split.labels, found, strict=True):
         said = [text for text, _ in answers]
-        near = (contexts[place] for place in places)
-        other = next(
-            (text for text in near if text != one.context and not any(answer in text for answer in said)), None
-        )
-        texts += [(one.question, one.context)] + [(one.question, other)] * (other is not None)
-        labels += [1] + [0] * (other is not None)
+        near = [contexts[place] for place in places if contexts[place] != one.context]
+        wrong = [text for text in near if not any(answer in text for answer in said)]
+        other = [wrong[draw.integers(len(wrong))]] if wrong else []
+        texts += [(one.question, text) for text in (one.context, *other)]
+        labels += [1] + [0] * len(other)
     return Split(texts, np.array(labels, dtype=np.int64))
