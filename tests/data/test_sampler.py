@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimbert.data.sampler import Sampler, length_buckets, permuted, thrifty_parts
+from slimbert.data.sampler import Sampler, length_buckets, permuted, similar_rows, thrifty_parts
 
 
 @settings(deadline=None)
@@ -104,3 +104,17 @@ def test_short_rows_are_apart_from_long_ones() -> None:
     assert [len(part) for part in few] == [24, 24]
     assert [len(part) for part in whole] == [48]
     assert thrifty_parts(np.zeros(0, np.int64), max_tokens=8, pass_tokens=1) == []
+
+
+@given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 16), st.integers(0, 2000))
+def test_similar_rows_are_all_rows_without_dear_padding(lengths: list[int], most: int, extra: int):
+    made = list(similar_rows(np.array(lengths, dtype=np.int64), most=most, pass_tokens=extra))
+    assert sorted(row for part in made for row in part.tolist()) == list(range(len(lengths)))
+    sizes = [[lengths[row] for row in part] for part in made]
+    assert all(len(some) <= most and some == sorted(some, reverse=True) for some in sizes)
+    assert [some[0] for some in sizes] == sorted((some[0] for some in sizes), reverse=True)
+    spent = sum(len(some) * some[0] + extra for some in sizes)
+    order = sorted(lengths, reverse=True)
+    plain = [order[first : first + most] for first in range(0, len(order), most)]
+    assert spent <= sum(len(some) * some[0] + extra for some in plain)
+    assert extra or all(len(set(some)) == 1 for some in sizes)  # padding where it costs nothing to do without

@@ -108,6 +108,22 @@ def _cut(
         yield order[start:].astype(np.int64)
 
 
+def similar_rows(lengths: npt.NDArray[np.integer], *, most: int, pass_tokens: int) -> Iterator[Index]:
+    """All rows once, the longest first: at most `most` together, fewer where padding would cost more than another pass.
+
+    lengths: [n]; pass_tokens: as of `thrifty_parts`.
+    """
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    for first in range(0, len(order), most):
+        group = order[first : first + most]
+        sizes = lengths[group]
+        if len(group) * int(sizes[0]) - int(sizes.sum()) <= pass_tokens:
+            yield group
+        else:
+            parts = thrifty_parts(sizes, max_tokens=None, pass_tokens=pass_tokens)
+            yield from (group[part] for part in reversed(parts))
+
+
 def thrifty_parts(lengths: npt.NDArray[np.integer], *, max_tokens: int | None, pass_tokens: int) -> list[Index]:
     """All rows once, in parts of similar length that cost least in sum: the shortest part first, in it the longest row.
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.sampler import length_buckets
+from ..data.sampler import length_buckets, similar_rows
 from ..data.tasks import Task
 from ..data.tokenizer import TextTokenizer
 from ..model import Model
-from ..train.chunked import CHUNK
+from ..train.chunked import CHUNK, pass_tokens
 from ..train.supervised import Judge, Windows, answer
 from .tasks import Kind
 from .tasks.features import Features
@@ -71,10 +71,9 @@ def answered(
     autocast: AbstractContextManager[Any] | None = None,
 ) -> Iterator[tuple[Any, dict[str, Tensor], Tensor]]:
     """(units, their batch, the model's answers) over units of similar length, the longest first."""
-    order = np.argsort(-features.lengths(), kind="stable")
+    batches = similar_rows(features.lengths(), most=batch_size, pass_tokens=pass_tokens(device))
     with autocast or nullcontext():
-        for first in range(0, len(order), batch_size):
-            index = order[first : first + batch_size]
+        for index in batches:
             batch = features.batch(index, pad_id=pad_id, device=device)
             yield index, batch, answer(model, batch, windows=windows, chunk=CHUNK)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from ..data.sampler import similar_rows
 from ..data.tagging import Tagged
 from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
@@ -24,6 +25,7 @@ from ..model.heads import (
     TokenConfig,
     pooled,
 )
+from ..train.chunked import pass_tokens
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
 from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
@@ -181,9 +183,8 @@ class Predictor:
 
     def batches(self, ids: list[Any], types: list[Any] | None) -> Iterator[tuple[Any, Batch]]:
         """(places, batch) over rows of similar length, the longest first."""
-        order = np.argsort([-len(row) for row in ids], kind="stable")
-        for first in range(0, len(order), self.batch_size):
-            index = order[first : first + self.batch_size]
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        for index in similar_rows(lengths, most=self.batch_size, pass_tokens=pass_tokens(self.device)):
             batch = collate([ids[i] for i in index], types and [types[i] for i in index], self.pad_id)
             yield index, {name: value.to(self.device) for name, value in batch.items()}
 

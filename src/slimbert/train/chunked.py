@@ -23,6 +23,11 @@ PASS, PASS_GPU = 256, 8192
 Answers = tuple[Tensor, tuple[Tensor, ...]]  # [R, ...] of rows, and what the mixers add to the loss
 
 
+def pass_tokens(device: str | torch.device) -> int:
+    """PASS, by the device."""
+    return PASS if torch.device(device).type == "cpu" else PASS_GPU
+
+
 def in_chunks(answers_of: Callable[[Batch], Answers], batch: Batch, *, chunk: int | None) -> Answers:
     """`answers_of` for all rows of `input_ids` [R, S], `mask` [R, S], in their order.
 
@@ -31,7 +36,7 @@ def in_chunks(answers_of: Callable[[Batch], Answers], batch: Batch, *, chunk: in
     """
     ids, mask = batch["input_ids"], batch.get("mask")
     sizes = np.full(len(ids), ids.shape[1]) if mask is None else mask.sum(dim=1).cpu().numpy()
-    parts = thrifty_parts(sizes, max_tokens=chunk, pass_tokens=PASS if ids.device.type == "cpu" else PASS_GPU)
+    parts = thrifty_parts(sizes, max_tokens=chunk, pass_tokens=pass_tokens(ids.device))
     tokens = sum(len(part) * int(sizes[part[0]]) for part in parts)
     again = chunk is not None and tokens > chunk and torch.is_grad_enabled()
 
