@@ -95,10 +95,15 @@ def test_a_table_as_pandas_writes_it(tmp_path: Path, name: str) -> None:
     """True and False in words, places with a fraction beside empty cells, columns called otherwise."""
     rows = [(*(one.answers or [("", None)])[0], one.context, one.question, not one.answers) for one in ASKED]
     plain = [
-        {"reply": text, "answer_start": None if start is None else float(start), "passage": context, "asked": question,
-         "is_impossible": impossible}
+        {
+            "reply": text,
+            "answer_start": None if start is None else float(start),
+            "passage": context,
+            "asked": question,
+            "is_impossible": impossible,
+        }
         for text, start, context, question, impossible in rows
-    ]  # fmt: skip
+    ]
     if name == "a.csv":
         with (tmp_path / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, plain[0])

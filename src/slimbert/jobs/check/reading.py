@@ -135,6 +135,8 @@ def read(
 
 def _for_task(parts: dict[str, Part], kind: str | None) -> dict[str, Part]:
     """Words that hold several labels as lists of them, classes that are numbers as such, where the task says so."""
+    if kind not in ("multilabel", "regression"):
+        return parts
     first = parts.get("train") or next(iter(parts.values()))
     mark = separator([word for word in first.labels.words if word])
     return {name: replace(part, labels=_meant(part.labels, kind, mark)) for name, part in parts.items()}

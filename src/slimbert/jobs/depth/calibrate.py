@@ -81,8 +81,7 @@ def calibrate(
 
 
 def _texts(data: str | Path, columns: tuple[str, ...], kind: str) -> Sequence[Any]:
-    """The texts, in the form in which the run knows its own: what is tagged by its words. (Those of a text in which a
-    marked span cut a word in two are others without the span.)"""
+    """The texts, in the form in which the run knows its own: what is tagged by its words."""
     texts = load_texts(data, text_columns=columns, kind=kind)
     return [tagged(text) for text in texts] if kind == "ner" else texts
 
