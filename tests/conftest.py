@@ -1,6 +1,8 @@
 """What every test shares: one thread per worker, no network, the GPU and data markers, the folder of real corpora."""
 
+import itertools
 import os
+import time
 from pathlib import Path
 
 # Two workers on two cores beat two threads in one worker at toy size; a child process inherits the same.
@@ -28,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by 0.01 s whenever it is looked at: a budget of time ends at the same update anywhere."""
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
 
 
 @pytest.fixture(scope="session")

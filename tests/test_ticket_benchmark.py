@@ -78,6 +78,7 @@ def test_ticket_benchmark_runs_and_resumes(
         script.main([*words, "--minutes", "1"])
 
 
+@pytest.mark.usefixtures("clock")
 def test_ticket_benchmark_runs_its_other_parts(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
