@@ -5,8 +5,8 @@ reason, to be shown to the person whose data it is. Every refusal is an InputErr
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,14 @@ MOST_SCORES = 10  # more different fractional numbers than this are scores, not 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table with the files it came from; `place(row)` names a row (from 0) as file:row (from 1)."""
+    """A table with the files it came from; `place(row)` names a row (from 0) as file:row (from 1).
+
+    faults: of columns that hold no one kind of values; an error only where such a column is needed.
+    """
 
     table: pa.Table
     files: tuple[tuple[Path, int], ...]  # file, number of its rows
+    faults: Mapping[str, InputError] = field(default_factory=dict)
 
     def place(self, row: int) -> str:
         for path, count in self.files:
@@ -104,6 +108,8 @@ def choose(rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: 
         raise InputError(rows.name, f"column {label!r} is text and label at once", "name two different columns")
     else:
         text_reason = "as asked"
+    for name in (*texts, label):
+        require(rows, name)
     kind = "text in column" if len(texts) == 1 else "sentence pairs in columns"
     names = " and ".join(repr(name) for name in texts)
     return Columns(tuple(texts), label, (f"{kind} {names} ({text_reason})", f"labels in {label!r} ({label_reason})"))
@@ -124,12 +130,14 @@ def class_names(rows: Rows, column: str) -> list[str] | None:
 
 
 def require(rows: Rows, column: str) -> None:
-    """InputError unless the table has the column."""
+    """InputError unless the table has the column, with values of one kind."""
     if column not in rows.columns:
         there = ", ".join(rows.columns)
         raise InputError(rows.name, f"no column {column!r}", f"name one of its columns: {there}")
     if rows.columns.count(column) > 1:
         raise InputError(rows.name, f"two columns are called {column!r}", "rename one of them")
+    if column in rows.faults:
+        raise rows.faults[column]
 
 
 def _guess_label(rows: Rows, taken: set[str]) -> tuple[str, str]:
@@ -206,13 +214,11 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def read_texts(rows: Rows, columns: Sequence[str], *, lenient: bool = False) -> Texts:
-    """The texts, or pairs for two columns. Missing ones are errors; empty ones and numbers too, unless `lenient`."""
+    """The texts, or pairs for two columns. Missing ones are errors; empty ones too, unless `lenient`."""
     read = []
     for name in columns:
         require(rows, name)
         column = rows.table.column(name)
-        if lenient and pa.types.is_integer(column.type):
-            column = column.cast(pa.string())
         if not _is_text(column.type):
             _refuse_objects(rows, [name])
             raise InputError(rows.name, f"column {name!r} holds {column.type}, not text", "choose with --text-column")

@@ -139,6 +139,8 @@ def unify(splits: Mapping[str, Sequence[Tagged]]) -> tuple[dict[str, list[Tagged
     labelled = [(one, one.tags) for examples in splits.values() for one in examples if one.tags is not None]
     converted, scheme = to_iob2([tags for _, tags in labelled], places=[one.place for one, _ in labelled])
     notes = [f"tags in {scheme}" + ("" if scheme in ("IOB2", "classes") else ", read as IOB2")]
+    if scheme == "classes" and all(tag.isdecimal() for _, tags in labelled for tag in tags):
+        notes.append("the tags are numbers without names, so they are classes of words; entities want B-PER, I-PER, O")
     mended = sum(
         parts(before)[0] in ("I", "E") and after.startswith("B-")
         for (_, old), new in zip(labelled, converted)

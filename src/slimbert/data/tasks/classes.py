@@ -20,6 +20,9 @@ SHOWN = 12  # classes whose counts a note lists
 class Classes:
     """Labels are words; whole numbers and booleans become words, those of Hugging Face data sets their names."""
 
+    def __init__(self) -> None:
+        self.known: Sequence[str] = ()  # the classes of a trained model; else those of train count
+
     def open(self, files: Sequence[DataFile]) -> Rows:
         return open_table(files)
 
@@ -30,22 +33,22 @@ class Classes:
         return "pair" if len(columns.texts) == 2 else "classification"
 
     def values(self, rows: Rows, columns: Columns, *, split: str, notes: list[str]) -> list[Any]:
-        """The label of each row; None for all or for a few where the data says -1 for unlabelled."""
+        """The label of each row; None where the data set has names for the labels and says -1."""
         column = columns.label
         named = read_labels(rows, column, names=class_names(rows, column))
-        there = set(named) - {None}
-        missing = named.count("-1")
-        whole = {str(number) for number in range(len(there) - 1)}
-        if there == {"-1"} or (len(whole) > 1 and there == whole | {"-1"} and missing < RARE * len(named)):
-            named = [None if label == "-1" else label for label in named]
-        elif None in named and there and class_names(rows, column) is None:
+        if None in named and any(named) and class_names(rows, column) is None:
             number = named.index(None)
             raise InputError(rows.place(number), f"no label in column {column!r}", "fill in or remove this row")
-        if there and 0 < (count := named.count(None)) < len(named):
-            notes.append(f"{count} rows of {split} are unlabelled (-1) and were dropped")
         return named
 
     def unify(self, values: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
+        """-1 is a class where train, or the model, has it as one; else a row that says so is unlabelled."""
+        learnt = values.get("train") or values.get("all") or []
+        if not ("-1" in self.known if self.known else _is_class(learnt)):
+            values = {split: [None if name == "-1" else name for name in some] for split, some in values.items()}
+        for split, some in values.items():
+            if 0 < (count := some.count(None)) < len(some):
+                notes.append(f"{count} rows of {split} are unlabelled (-1) and were dropped")
         return values
 
     def names(self, rows: Rows, columns: Columns, values: Sequence[Any]) -> tuple[str, ...]:
@@ -88,6 +91,14 @@ class Classes:
         counts = Counter(split.labels.tolist())
         few = ", ".join(f"{name} {counts[i]}" for i, name in enumerate(names[:SHOWN]))
         return f"{len(names)} classes in train: {few}" + ", ..." * (len(names) > SHOWN)
+
+
+def _is_class(named: Sequence[str | None]) -> bool:
+    """Whether -1 is a label among these, and not what a few unlabelled rows say beside 0, 1, ..."""
+    there = set(named) - {None}
+    numbers = {str(number) for number in range(len(there) - 1)}
+    few = len(numbers) > 1 and there == numbers | {"-1"} and named.count("-1") < RARE * len(named)
+    return "-1" in there and there != {"-1"} and not few
 
 
 def refuse_other_case(named: Iterable[tuple[int, str]], place: Callable[[int], str]) -> None:

@@ -20,10 +20,15 @@ NESTED = (".json", ".jsonl")  # forms whose records may hold lists and objects o
 
 
 class DataFile:
-    """One file. Everything is read when it is first asked for, and kept."""
+    """One file. Everything is read when it is first asked for, and kept.
 
-    def __init__(self, path: Path) -> None:
+    texts: columns that hold texts, also where every one of them is a number. `faults`: of columns that have no one type.
+    """
+
+    def __init__(self, path: Path, *, texts: Sequence[str] = ()) -> None:
         self.path = path
+        self.texts = texts
+        self.faults: dict[str, InputError] = {}
 
     @cached_property
     def records(self) -> Sequence[tuple[str, Any]] | None:
@@ -32,8 +37,8 @@ class DataFile:
 
     @cached_property
     def columns(self) -> pa.Table:
-        """The rows as named columns."""
-        return table(self.path, records=self.records)
+        """The rows as named columns; those with faults as texts."""
+        return table(self.path, texts=self.texts, records=self.records, faults=self.faults)
 
     @cached_property
     def rows(self) -> Table:
@@ -65,4 +70,5 @@ def open_table(files: Sequence[DataFile]) -> Rows:
     except pa.ArrowException as error:
         problem = f"its columns do not fit those of {files[0].path} ({first_line(error)})"
         raise InputError(files[-1].path, problem, "write one kind of value in all files of a split") from error
-    return Rows(joined, tuple((file.path, len(file.columns)) for file in files))
+    faults = {name: fault for file in reversed(files) for name, fault in file.faults.items()}
+    return Rows(joined, tuple((file.path, len(file.columns)) for file in files), faults)

@@ -20,9 +20,8 @@ SEPARATORS = ("|", ";", ",")  # of a set written as one word; the first that occ
 class LabelSets:
     """Labels are lists of words or numbers, or one word with separators ("sports|politics"); an empty one is a set."""
 
-    def __init__(self, known: Sequence[str] = ()) -> None:
-        """known: the labels of a trained model; the separator is then one by which all words are among them."""
-        self.known = known
+    def __init__(self) -> None:
+        self.known: Sequence[str] = ()  # the labels of a trained model; all words are among them by the right separator
         self.mark: str | None = None  # of the first split that is read: it decides for all
 
     def open(self, files: Sequence[DataFile]) -> Rows:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..columns import LABELS, MOST_SCORES, Columns, read_texts
+from ..conll import SUFFIXES as OF_WORDS
 from ..conll import is_conll
 from ..files import SUFFIXES, form, lines
 from ..rows import Table
 from ..splits import stratified
 from ..tagging import SPANS, TAGS, WORDS
-from .classes import Classes
+from .classes import SHOWN, Classes
 from .file import DataFile, open_table
 from .label_sets import LabelSets, is_list
 from .named import NAMED, Named
@@ -60,7 +61,7 @@ def load_task(
     """
     named, asked = benchmark(kind), kind
     if named is not None:
-        kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label
+        kind, text_columns, label_column = named.kind, text_columns or named.texts, label_column or named.label or None
     files = {name: [DataFile(file) for file in some] for name, some in find_splits(Path(path)).items()}
     shape, why = (KINDS[kind](), "as asked") if kind else _guessed(files, text_columns, label_column)
     parts = {name: shape.open(some) for name, some in files.items()}
@@ -95,6 +96,9 @@ def load_task(
         if len(labels) != 2:
             raise InputError(f"--task {asked}", f"it has two labels, the data {len(labels)}", f"give --task {found}")
         notes.append(f"F1 is that of the label {labels[1]!r}")
+    if metric == "f1" and shape.metric(labels) == "word_accuracy":
+        problem = f"the tags are {', '.join(labels[:SHOWN])}: classes of words, which have no F1 of entities"
+        raise InputError(f"--task {asked}", problem, f"write them as B-PER, I-PER, O, or give --task {found}")
     return Task(
         found, labels, columns.texts, columns.label, train, validation, test, tuple(notes), sha256, metric
     )  # fmt: skip
@@ -109,12 +113,18 @@ def load_split(
     split: str = "test",
     kind: str = "classification",
 ) -> Split:
-    """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder. labels: the model's own."""
+    """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder.
+
+    labels: the model's own; rows that say -1 where it has no such class are unlabelled, and left out.
+    """
     found = find_splits(Path(path))
     if Path(path).is_dir() and split not in found:
         raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
-    shape: Shape = LabelSets(labels) if kind == "multilabel" else KINDS[kind]()
-    rows = shape.open([DataFile(file) for file in found.get(split) or next(iter(found.values()))])
+    shape: Shape = KINDS[kind]()
+    if isinstance(shape, Classes | LabelSets):
+        shape.known = labels
+    files = found.get(split) or next(iter(found.values()))
+    rows = shape.open([DataFile(file, texts=text_columns) for file in files])
     columns = Columns(tuple(text_columns), label_column, ())
     rows.check_ids(columns)
     values = shape.unify({split: shape.values(rows, columns, split=split, notes=[])}, [])[split]
@@ -132,7 +142,7 @@ def load_texts(path: str | Path, *, text_columns: Sequence[str], kind: str = "cl
         if len(text_columns) != 1:
             raise InputError(path, "a .txt file cannot hold pairs", f"use .csv with columns {', '.join(text_columns)}")
         return [text for _, text in lines(str(path))]
-    file = DataFile(Path(path))
+    file = DataFile(Path(path), texts=text_columns)
     if kind == "ner" and (file.has_lines_of_words or file.rows.holds(text_columns[0]) == "list"):
         return read_words(file, text_columns[0])
     if kind == "qa" and file.is_squad:
@@ -154,27 +164,36 @@ _NAMES = {
 }
 
 
+_PIECE = r"-\d+-of-\d+"
+
+
 def find_splits(path: Path) -> dict[str, list[Path]]:
-    """Split -> files, in a folder also those in several pieces (train-00000-of-00002.parquet); "all" for one file."""
+    """Split -> files, in a folder also those in several pieces (train-00000-of-00002.parquet); "all" for one file.
+
+    Files of text count, as a word a line, where a folder has no other.
+    """
     if not path.is_dir():
         return {"all": [path]}
-    files = sorted(file for file in path.iterdir() if file.is_file() and _holds_labels(file))
-    found: dict[str, list[Path]] = {}
-    for split, names in _NAMES.items():
-        pattern = re.compile(rf"({'|'.join(names)})(-\d+-of-\d+)?\.")
-        found[split] = [file for file in files if pattern.match(file.name.lower())]
-        if len({re.sub(r"\d+", "", file.name) for file in found[split]}) > 1:
-            raise InputError(path, f"several files for {split}: {', '.join(f.name for f in found[split])}", "keep one")
-    found = {split: matches for split, matches in found.items() if matches}
+    there = sorted(entry for entry in path.iterdir() if entry.is_file())
+    tables = [file for file in there if form(file) not in ("", ".txt") or (is_conll(file) and form(file) != ".txt")]
+    found = _named_splits(path, tables) or _named_splits(path, [file for file in there if form(file) == ".txt"])
     if not found:
-        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
-        kinds = ", ".join(kind for kind in SUFFIXES if kind != ".txt")
-        raise InputError(path, f"no train, validation or test file ({kinds}), but {there}", "name one file or folder")
+        listed = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        kinds = ", ".join(dict.fromkeys((*SUFFIXES, *OF_WORDS)))
+        remedy = "name them train.csv, validation.csv, test.csv or the like, or give one file"
+        raise InputError(path, f"no train, validation or test file ({kinds}), but {listed}", remedy)
     return found
 
 
-def _holds_labels(file: Path) -> bool:
-    return form(file) not in ("", ".txt") or (is_conll(file) and form(file) != ".txt")
+def _named_splits(path: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """The files whose names are those of splits, also with a version (train-v1.1.json) or as one of several pieces."""
+    found: dict[str, list[Path]] = {}
+    for split, names in _NAMES.items():
+        pattern = re.compile(rf"({'|'.join(names)})(-v\d+(\.\d+)*)?({_PIECE})?\.")
+        found[split] = [file for file in files if pattern.match(file.name.lower())]
+        if len({re.sub(_PIECE, "", file.name) for file in found[split]}) > 1:
+            raise InputError(path, f"several files for {split}: {', '.join(f.name for f in found[split])}", "keep one")
+    return {split: matches for split, matches in found.items() if matches}
 
 
 def _guessed(files: dict[str, list[DataFile]], texts: Sequence[str] | None, label: str | None) -> tuple[Shape, str]:
@@ -205,7 +224,8 @@ def _are_tags(table: Table, texts: Sequence[str] | None, label: str | None) -> b
     """Lists of words beside a list of tags, or texts beside a list of spans."""
     words = texts[0] if texts else table.named(WORDS, of="list")
     if words is not None and table.holds(words) == "list":
-        return (label or table.named(TAGS, of="list", other_than=words)) is not None
+        tags = label or table.named(TAGS, of="list", other_than=words)
+        return tags is not None and table.holds(tags) == "list"
     return spans_of(table, label) is not None
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Named:
-    """`metric`: the score by which validation selects and which is shown first."""
+    """`texts`, `label`: the columns; empty where the form of the file tells. `metric`: the score by which validation
+    selects and which is shown first."""
 
     kind: str
     texts: tuple[str, ...]
@@ -29,8 +30,8 @@ NAMED = {
     "imdb": Named("classification", ("text",), "label", "accuracy"),
     "amazon_polarity": Named("classification", ("content",), "label", "accuracy"),
     "ag_news": Named("classification", ("text",), "label", "accuracy"),
-    "conll2003": Named("ner", ("tokens",), "ner_tags", "f1"),
-    "squad": Named("qa", ("question", "context"), "answers", "f1"),
-    "squad_v2": Named("qa", ("question", "context"), "answers", "f1"),
+    "conll2003": Named("ner", (), "", "f1"),
+    "squad": Named("qa", (), "", "f1"),
+    "squad_v2": Named("qa", (), "", "f1"),
     "product_match": Named("pair", ("text_left", "text_right"), "label", "f1"),
 }
