@@ -24,10 +24,10 @@ def predict(
     threads: o.Threads = None,
     json: o.JsonLines = True,
 ) -> None:
-    """Label texts, one JSON object a line.
+    """Answer texts, one JSON object a line.
 
-    In the order of the texts, with text, label, score (its probability) and scores (of all labels). A model of pairs
-    takes two texts as one pair.
+    In the order of the texts: a label and its probability, several labels, tags, a number, or an answer, as the run was
+    trained. A model of pairs takes two texts as one pair.
     """
     from ..jobs.answers import predictions
     from ..jobs.depth import AskedDepth
@@ -51,7 +51,8 @@ def embed(
 ) -> None:
     """Turn texts into vectors, one JSON object a line.
 
-    With text and vector: the mean of the last states of its tokens.
+    With text and vector: the mean of the last states of its tokens, unless the run was trained for another. One that
+    was trained for vectors reads each text by itself, one of pairs two texts as one.
     """
     from ..jobs.answers import vectors
 

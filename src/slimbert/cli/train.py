@@ -187,7 +187,7 @@ def evaluate(
 ) -> None:
     """Score a run on labelled data.
 
-    Accuracy with its 95% interval, macro F1, and each label by itself.
+    The scores of its task, with 95% intervals, and each label by itself where there are labels.
     """
     from ..jobs.depth import AskedDepth
     from ..jobs.evaluate import evaluate as job

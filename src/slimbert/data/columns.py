@@ -152,7 +152,7 @@ def _guess_label(rows: Rows, taken: set[str]) -> tuple[str, str]:
             problem = f"the first line holds {few[0]!r}, which is also a value below it: it looks like a row"
             raise InputError(f"{rows.name}:1", problem, "write the names of the columns, such as text,label, above it")
         return few[0], "the only column of few, repeating values"
-    if not any(_is_text(field.type) for field in rows.table.schema):
+    if not any(is_text(field.type) for field in rows.table.schema):
         _refuse_objects(rows, rows.columns)
     raise InputError(
         rows.name,
@@ -175,13 +175,13 @@ def _refuse_objects(rows: Rows, names: Sequence[str]) -> None:
 
 def _repeats(column: pa.ChunkedArray) -> bool:
     """At most 100 different values, each standing for 4 rows or more on average: looks like classes."""
-    if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+    if not (is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         return False
     return 2 <= pc.count_distinct(column).as_py() <= min(100, len(column) // 4)
 
 
 def _guess_texts(rows: Rows, among: set[str], label: str) -> tuple[tuple[str, ...], str]:
-    usable = [n for n in rows.columns if n in among and n != label and _is_text(rows.table.schema.field(n).type)]
+    usable = [n for n in rows.columns if n in among and n != label and is_text(rows.table.schema.field(n).type)]
     by_name = {name.strip().lower(): name for name in reversed(usable)}
     for first, second in PAIRS:
         if first in by_name and second in by_name:
@@ -193,7 +193,7 @@ def _guess_texts(rows: Rows, among: set[str], label: str) -> tuple[tuple[str, ..
             return (by_name[name],), "by its name" + (f"; not used: {', '.join(others)}" if others else "")
     if not usable:
         _refuse_objects(rows, [name for name in rows.columns if name != label])
-        alone = [n for n in rows.columns if n not in among and n != label and _is_text(rows.table.schema.field(n).type)]
+        alone = [n for n in rows.columns if n not in among and n != label and is_text(rows.table.schema.field(n).type)]
         problem = f"no text column among {', '.join(rows.columns)}"
         if alone:
             problem = f"no text column that every file has: {', '.join(alone)} stands here only"
@@ -203,7 +203,8 @@ def _guess_texts(rows: Rows, among: set[str], label: str) -> tuple[tuple[str, ..
     return (best,), "the only column of text" if len(usable) == 1 else "the longest texts on average"
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts, in any of Arrow's forms."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return any((pa.types.is_string(kind), pa.types.is_large_string(kind), pa.types.is_string_view(kind)))
 
@@ -219,7 +220,7 @@ def read_texts(rows: Rows, columns: Sequence[str], *, lenient: bool = False) -> 
     for name in columns:
         require(rows, name)
         column = rows.table.column(name)
-        if not _is_text(column.type):
+        if not is_text(column.type):
             _refuse_objects(rows, [name])
             raise InputError(rows.name, f"column {name!r} holds {column.type}, not text", "choose with --text-column")
         texts: list[str | None] = column.to_pylist()
@@ -243,7 +244,7 @@ def read_labels(rows: Rows, column: str, *, names: Sequence[str] | None = None) 
         return [None if value is None else str(value).lower() for value in values.to_pylist()]
     if pa.types.is_integer(kind):
         return [_named(value, names) for value in values.to_pylist()]
-    if _is_text(kind):
+    if is_text(kind):
         return [_word(value) for value in values.to_pylist()]
     if pa.types.is_floating(kind):
         return _whole(rows, column, values.cast(pa.float64()).to_numpy())

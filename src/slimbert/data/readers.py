@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError
+from .columns import is_text
 from .files import FAULTS, HUB, Bad, expand, first_line, form, lines, stop
 from .records import csv_rows, json_records
 
@@ -137,9 +138,9 @@ def _parquet_texts(path: str, text_column: str | None, bad: Bad) -> Iterator[str
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            texts = [field.name for field in schema if _holds_text(field.type)]
+            texts = [field.name for field in schema if is_text(field.type)]
             column = text_column_of(texts if text_column is None else schema.names, text_column, path)
-            if not _holds_text(schema.field(column).type):
+            if not is_text(schema.field(column).type):
                 raise InputError(
                     path, f"column {column!r} holds {schema.field(column).type}", f"texts: {_named(texts)}"
                 )
@@ -152,11 +153,6 @@ def _parquet_texts(path: str, text_column: str | None, bad: Bad) -> Iterator[str
             raise
         rest = "the rest of this file is lost; make or fetch it again"
         bad(InputError(f"{path} row {number + 1}", f"broken parquet file ({first_line(error)})", rest))
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
 
 
 def _parquet_text(value: pa.Scalar, place: str, bad: Bad) -> Iterator[str]:

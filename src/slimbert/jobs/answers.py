@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..data.files import form, lines
 from ..data.readers import text_column_of
-from ..data.table import table
 from ..data.tasks import load_texts
+from ..data.tasks.file import DataFile
 from ..errors import InputError
 from .depth import AskedDepth
 from .predict import Predictor, load
@@ -58,10 +58,16 @@ def vectors(
     normalise: bool = False,
     device: str | None = None,
 ) -> Iterator[list[Vector]]:
-    """The vectors of texts, of a file, or (given neither) of standard input, portion by portion."""
+    """The vectors of texts, of a file, or (given neither) of standard input, portion by portion.
+
+    A model that was trained for vectors reads each text by itself, a model of pairs both as one.
+    """
     source = _checked(texts, file)
     predictor = load(run, device=device)
-    for portion in _portions(predictor, texts, source, text_columns):
+    alone = predictor.task.kind == "embedding"
+    if alone and text_columns and len(text_columns) > 1:
+        raise InputError("--text-column", f"{len(text_columns)} given, a vector is of one text", "give one")
+    for portion in _portions(predictor, texts, source, text_columns, alone=alone):
         found = predictor.embed(portion, normalise=normalise)
         yield [Vector(text, row) for text, row in zip(portion, found.tolist(), strict=True)]
 
@@ -102,9 +108,11 @@ def _portions(
     columns: Sequence[str] | None,
     *,
     kind: str = "classification",
+    alone: bool = False,
 ) -> Iterator[list[Any]]:
-    """kind: of the task that reads the texts; some read what is no text, see `load_texts`."""
-    reads = len(predictor.task.text_columns)
+    """kind: of the task that reads the texts; some read what is no text, see `load_texts`. alone: a text, also where
+    the run was trained on pairs."""
+    reads = 1 if alone else len(predictor.task.text_columns)
     if texts and reads == 2:
         if len(texts) != 2:
             raise InputError(
@@ -116,17 +124,17 @@ def _portions(
     if file is not None and form(file) == ".txt" and reads == 1:
         return _portioned(text for _, text in lines(str(file)))
     if file is not None:
-        return _portioned(load_texts(file, text_columns=_columns(predictor, file, columns), kind=kind))
+        return _portioned(load_texts(file, text_columns=columns or _columns(predictor, file, alone), kind=kind))
     if reads == 2:
         raise InputError("standard input", "this model reads pairs, a line is one text", "give --file with two columns")
     return arriving(sys.stdin.buffer)
 
 
-def _columns(predictor: Predictor, file: Path, columns: Sequence[str] | None) -> Sequence[str]:
-    """Those given, those of the run's task, or the usual name of a text column."""
-    if columns or predictor.described:
-        return columns or predictor.task.text_columns
-    return [text_column_of(table(file).column_names, None, str(file))]
+def _columns(predictor: Predictor, file: Path, alone: bool) -> Sequence[str]:
+    """Those of the run's task, or the usual name of a text column."""
+    if predictor.described and not alone:
+        return predictor.task.text_columns
+    return [text_column_of(DataFile(file).columns.column_names, None, str(file))]
 
 
 def _portioned(items: Iterable[Any]) -> Iterator[list[Any]]:

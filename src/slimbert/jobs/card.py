@@ -90,7 +90,7 @@ def _finetuned(result: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str
     rows = recipe.get("rows") or {}
     table = {
         "encoder": recipe.get("encoder"),
-        "labels": (labels if isinstance(labels, str) else ", ".join(labels)) or None,
+        "labels": ", ".join(labels) or None,
         "rows": ", ".join(f"{count:,} {part}" for part, count in rows.items()) or None,
         "updates": result.get("updates"),
         "scored on": f"{scores['rows']:,} rows of {'test' if test else 'validation'}" if "rows" in scores else None,

@@ -5,7 +5,6 @@ only; this measures it on a trained encoder. The distance of a head is sum over 
 all real tokens i.
 """
 
-import io
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -104,6 +103,8 @@ def draw(found: Iterable[Distances]) -> bytes:
     """A PNG: every head as a dot over its layer, one colour for an encoder."""
     from matplotlib.figure import Figure  # takes a second to load
 
+    from ..train.curve import png
+
     figure = Figure(figsize=(8, 4.2), dpi=150, layout="constrained")
     axes: Any = figure.add_subplot()
     for place, one in enumerate(found):
@@ -119,6 +120,4 @@ def draw(found: Iterable[Distances]) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, title="lines: mean over the heads")
-    made = io.BytesIO()
-    figure.savefig(made, format="png", metadata={"Software": None})
-    return made.getvalue()
+    return png(figure)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..model.folder import model_type, read_description
+from ..model.folder import answers_like, model_type, read_description
 from ..train.engine import device_of
 from .predict import Predictor, load
 
@@ -102,10 +102,10 @@ def pipeline(task: str, model: str | Path, *, device: str | None = None) -> Any:
 
 def _check_head(task: str, folder: str | Path) -> None:
     """Raises InputError where transformers would answer with a fresh head, at random."""
-    head = (read_description(folder).get("model", {}).get("head") or {}).get("kind")
-    if HEADS[task] not in (None, head):
-        fitting = ", ".join(name for name, wanted in HEADS.items() if wanted in (None, head))
-        raise InputError(folder, f"its head ({head or 'none'}) is not for {task}", f"it can do {fitting}")
+    head = read_description(folder).get("model", {}).get("head") or {}
+    if HEADS[task] not in (None, answers_like(head)):
+        fitting = ", ".join(name for name, wanted in HEADS.items() if wanted in (None, answers_like(head)))
+        raise InputError(folder, f"its head ({head.get('kind', 'none')}) is not for {task}", f"it can do {fitting}")
 
 
 def _part(given: Mapping[str, str], name: str, place: int) -> str:

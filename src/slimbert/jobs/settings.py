@@ -60,7 +60,7 @@ class Settings:
             raise InputError("--set dropout", f"{self.dropout} is not a rate", "give 0 to below 1")
         if self.pool not in (None, "cls", "mean"):
             raise InputError("--set pool", f"{self.pool!r} is not a pooling", "give cls or mean")
-        if self.lr is not None and not self.lr > 0:
+        if self.lr is not None and not 0 < self.lr < float("inf"):
             raise InputError("--set lr", f"{self.lr} is not a learning rate", "give a positive number")
         if not 0 <= self.weight_decay < float("inf"):
             raise InputError("--set weight_decay", f"{self.weight_decay} is no decay", "give 0 or more, e.g. 0.01")

@@ -112,7 +112,7 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
-        "architectures": [_architecture(config)],
+        "architectures": [ARCHITECTURES.get(answers_like(dump(config.head) or {}), "SlimbertModel")],
         "format": FORMAT,
         "hidden_size": encoder.dim,
         "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
@@ -132,12 +132,12 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     return out | {"model": dump(config)}
 
 
-def _architecture(config: ModelConfig) -> str:
-    """transformers' class of a model; a head that answers after every layer is of the class of its answer."""
-    kind = getattr(config.head, "kind", "")
+def answers_like(head: Mapping[str, Any]) -> str:
+    """The kind of a head (its plain config); of one that answers after every layer, the kind that answers alike."""
+    kind = str(head.get("kind") or "")
     if kind in ("dact", "exits"):
-        kind = "token" if config.head.answer == "tags" else "sequence"  # type: ignore[union-attr]
-    return ARCHITECTURES.get(kind, "SlimbertModel")
+        return "token" if head.get("answer") == "tags" else "sequence"
+    return kind
 
 
 def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:

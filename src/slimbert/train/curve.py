@@ -38,9 +38,14 @@ def draw(rows: Iterable[Mapping[str, Any]], *, title: str) -> bytes | None:
     axes.set_xlim(0, last)
     _label(axes, title)
     _time(axes, np.concatenate([[0.0], steps, valid[0]]), np.concatenate([[0.0], seconds, valid[2]]))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as a file, the same bytes each time."""
+    made = io.BytesIO()
+    figure.savefig(made, format="png", metadata={"Software": None})
+    return made.getvalue()
 
 
 def smoothed(losses: Values) -> Values:

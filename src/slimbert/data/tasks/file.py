@@ -22,7 +22,7 @@ NESTED = (".json", ".jsonl")  # forms whose records may hold lists and objects o
 class DataFile:
     """One file. Everything is read when it is first asked for, and kept.
 
-    texts: columns that hold texts, also where every one of them is a number. `faults`: of columns that have no one type.
+    texts: columns that hold texts, also where all of them are numbers. `faults`: of columns that have no one type.
     """
 
     def __init__(self, path: Path, *, texts: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...errors import InputError
-from ..columns import Columns, Rows, choose, class_names, plain, read_texts, require
+from ..columns import Columns, Rows, choose, class_names, is_text, plain, read_texts, require
 from ..splits import same_texts
 from .classes import SHOWN, refuse_other_case, unknown
 from .file import DataFile, open_table
@@ -46,7 +46,7 @@ class LabelSets:
             raise InputError(rows.place(written.index(None)), problem, remedy)
         if is_list(column.type):
             made = [_words(value, names) for value in written]
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        elif is_text(column.type):
             self.mark = self.mark or separator(written, known=self.known)
             made = [_words(value.split(self.mark), None) for value in written]
         elif self.known and pa.types.is_integer(column.type):  # one label a row, each a number

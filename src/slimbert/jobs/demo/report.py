@@ -1,6 +1,5 @@
 """The report of the demo: report.md for people, report.json for programs, demo.png for both eyes at once."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...atomic import write_atomically
-from ...train.curve import FAINT, INK, TRAIN, VALID, smoothed
+from ...train.curve import FAINT, INK, TRAIN, VALID, png, smoothed
 from ...train.progress import clock
 from ...train.run import RunFolder
 from .contest import Contender
@@ -91,9 +90,7 @@ def picture(rows: Sequence[Mapping[str, Any]], found: Sequence[Contender]) -> by
         axes.tick_params(colors=INK, length=3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_axisbelow(True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _loss(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -53,7 +53,7 @@ def calibrate(
     *,
     disagree: float = 0.01,
     confidence: float = 0.95,
-    text_columns: Any = None,
+    text_columns: Sequence[str] | None = None,
     device: str | None = None,
 ) -> Calibrated:
     """Write calibration.json into the run, from texts that it was not trained on; labels are not needed.

@@ -1,6 +1,5 @@
 """Score against cost: one run at several depths, with multiply-adds, milliseconds, and how deep texts went."""
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,9 +120,12 @@ def few_of(rows: Split) -> Split:
 
 def draw(curve: Curve) -> bytes:
     """The curve as a PNG: score against multiply-adds and milliseconds, and where texts stopped."""
-    import matplotlib.pyplot as plt  # takes a second to load
+    from matplotlib.figure import Figure  # takes a second to load
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    from ...train.curve import png
+
+    figure = Figure(figsize=(12, 3.8), dpi=150, layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     scores = [point.score for point in curve.points]
     left.plot([100 * point.macs_share for point in curve.points], scores, "o-", color="#c8502d")
     left.set_xlabel("multiply-adds, % of full depth")
@@ -144,7 +146,4 @@ def draw(curve: Curve) -> bytes:
     for axes in (left, middle, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    made = io.BytesIO()
-    figure.savefig(made, format="png", dpi=150)
-    plt.close(figure)
-    return made.getvalue()
+    return png(figure)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import InputError
-from ...model.heads import SequenceConfig
 from ..predict import load
 
 PAIRS = 1024  # that are scored together, sorted by length
@@ -22,14 +21,14 @@ class Reranker:
         """label: by default the last of two. InputError for a model of single texts, and for labels to choose from."""
         self.run, self.depth = str(run), depth
         self.predictor = load(run, device=device)
-        head = self.predictor.model.config.head
-        if not isinstance(head, SequenceConfig) or self.predictor.task.kind != "pair":
+        if self.predictor.task.kind != "pair":
             raise InputError(run, "it does not judge pairs of texts", "fine-tune one: slimbert finetune --task pair")
-        if label is None and len(head.labels) != 2:
-            raise InputError(run, f"which label means a hit? it has {_named(head.labels)}", "name it: --rerank-label")
-        if label is not None and label not in head.labels:
-            raise InputError("--rerank-label", f"no label {label!r}", f"choose one of {_named(head.labels)}")
-        self.label = head.labels[-1] if label is None else label
+        labels = self.predictor.kind.labels
+        if label is None and len(labels) != 2:
+            raise InputError(run, f"which label means a hit? it has {_named(labels)}", "name it: --rerank-label")
+        if label is not None and label not in labels:
+            raise InputError("--rerank-label", f"no label {label!r}", f"choose one of {_named(labels)}")
+        self.label = labels[-1] if label is None else label
 
     def order(self, queries: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[tuple[int, float]]]:
         """texts: those found for each query -> their places, the most probable first, with the probability.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
-from ...data.metrics import Measured, label_measures, label_scores, thresholds
+from ...data.metrics import Measured, label_f1, label_measures, label_scores, thresholds
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
 from ...train.supervised import Judge, each_label
@@ -76,12 +76,11 @@ class MultiLabel:
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         given, out = self._given(_shares(outputs)), []
-        for name, truth, answer in zip(self.labels, split.labels.T, given.T, strict=True):
-            right, both = int((truth & answer).sum()), int(truth.sum() + answer.sum())
-            recall = right / int(truth.sum()) if truth.any() else None
-            out.append(
-                {"label": name, "rows": int(truth.sum()), "recall": recall, "f1": 2 * right / both if both else 0}
-            )
+        f1 = label_f1(split.labels, given).tolist()
+        for name, truth, answer, one in zip(self.labels, split.labels.T, given.T, f1, strict=True):
+            rows = int(truth.sum())
+            recall = int((truth & answer).sum()) / rows if rows else None
+            out.append({"label": name, "rows": rows, "recall": recall, "f1": one})
         return out
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:

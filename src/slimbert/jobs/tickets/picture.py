@@ -4,7 +4,6 @@ Rows and columns are the masks in the order of their updates; dark is near. A da
 longer changes.
 """
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...atomic import write_atomically
+from ...train.curve import INK, png
 from .watch import KINDS
 
 JSON, PICTURE = "distances.json", "distances.png"
-INK = "#333333"
 
 
 def write_distances(folder: Path, found: dict[str, Any]) -> None:
@@ -43,9 +42,7 @@ def drawn(found: dict[str, Any]) -> bytes:
         axes.tick_params(colors=INK, length=3)
     figure.colorbar(shown, ax=places, label="share of units in which two masks differ")
     figure.suptitle(f"distance of the masks; drawn: {found['why']}", x=0.01, ha="left", fontsize=11, color=INK)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _update(updates: list[int], place: float) -> str:
