@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -157,6 +158,112 @@ def test_every_benchmark_stands_in_the_docs(root: Path):
         (line,) = [line for line in lines if f"`{name}`" in line and line.count("|") == 4]
         assert scores[one.metric] in line, name
     assert {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"} <= set(NAMED)
+
+
+def squad(count: int) -> dict[str, Any]:
+    """SQuAD's own JSON, a context a question."""
+    paragraphs = []
+    for i in range(count):
+        asked = {"id": str(i), "question": f"Which is {i}?", "answers": [{"text": str(i), "answer_start": 6}]}
+        paragraphs.append({"context": f"It is {i} .", "qas": [asked]})
+    return {"data": [{"paragraphs": paragraphs}]}
+
+
+def of_words(count: int) -> tuple[list[list[str]], list[list[str]]]:
+    return [["Ann", f"went{i}"] for i in range(count)], [["B-PER", "O"]] * count
+
+
+@pytest.mark.parametrize("form", ["train.conll", "train.txt", "train.jsonl"])
+def test_tags_by_the_name_of_a_benchmark_in_every_form(tmp_path: Path, form: str):
+    """A folder of text files is one of words, where it has no other files."""
+    words, tags = of_words(20)
+    if form == "train.jsonl":
+        rows = [{"tokens": some, "ner_tags": own} for some, own in zip(words, tags)]
+        (tmp_path / form).write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = ["\n".join(map(" ".join, zip(some, own))) for some, own in zip(words, tags)]
+        (tmp_path / form).write_text("\n\n".join(lines))
+    task = load_task(tmp_path, kind="conll2003")
+    assert (task.kind, task.metric, task.labels) == ("ner", "f1", ("O", "B-PER", "I-PER"))
+
+
+@pytest.mark.parametrize("kind", ["squad", "squad_v2", None])
+def test_questions_by_the_name_of_a_benchmark_in_every_form(tmp_path: Path, kind: str | None):
+    (tmp_path / "train-v1.1.json").write_text(json.dumps(squad(20)))
+    (tmp_path / "dev-v1.1.json").write_text(json.dumps(squad(5)))
+    task = load_task(tmp_path, kind=kind)
+    assert (task.kind, task.metric, len(task.test or ())) == ("qa", "f1", 5)
+    (tmp_path / "train-v2.0.json").write_text(json.dumps(squad(20)))
+    with pytest.raises(InputError, match=r"several files for train: train-v1.1.json, train-v2.0.json"):
+        load_task(tmp_path, kind=kind)
+
+
+def test_tags_that_are_numbers_without_names(tmp_path: Path):
+    rows = [{"tokens": words, "ner_tags": [1, 0]} for words in of_words(20)[0]]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"--task conll2003: the tags are 0, 1: classes of words.*give --task ner"):
+        load_task(tmp_path / "a.jsonl", kind="conll2003")
+    task = load_task(tmp_path / "a.jsonl")
+    assert task.metric == "word_accuracy"
+    assert any("numbers without names" in note for note in task.notes)
+
+
+def test_a_label_column_that_is_no_list_beside_lists_of_words(tmp_path: Path):
+    rows = [{"text": f"go {i}", "tokens": ["go", str(i)], "intent": "ab"[i % 2]} for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = load_task(tmp_path / "a.jsonl", label_column="intent")
+    assert (task.kind, task.text_columns, task.labels) == ("classification", ("text",), ("a", "b"))
+
+
+@pytest.mark.parametrize("spans", [[[0, 3, "PER"]], [{"start": 0, "end": 3, "label": "PER"}]])
+def test_texts_with_spans_can_be_answered(tmp_path: Path, spans: list):
+    rows = [{"text": f"Ada {i}", "entities": spans} for i in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert load_texts(tmp_path / "a.jsonl", text_columns=("text",), kind="ner") == ["Ada 0", "Ada 1", "Ada 2"]
+
+
+def test_what_no_task_needs_may_be_of_any_kind(tmp_path: Path):
+    """What it needs may not, and the row is named: by the first value that does not go with those before."""
+    values: list = [1, "x", {"a": 1}, [1, "b"], None]
+    rows = [{"text": f"t{i}", "label": "ab"[i % 2], "meta": values[i % 5]} for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert load_task(tmp_path / "a.jsonl").labels == ("a", "b")
+    assert len(load_texts(tmp_path / "a.jsonl", text_columns=("text",))) == 20
+    with pytest.raises(InputError, match=r"a.jsonl:2: 'meta' is str here and int before"):
+        load_task(tmp_path / "a.jsonl", label_column="meta")
+    sets = [{"text": f"t{i}", "labels": [1] if i == 12 else ["a", "b"]} for i in range(20)]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, sets)))
+    with pytest.raises(InputError, match=r"b.jsonl:13: 'labels' holds other values here"):
+        load_task(tmp_path / "b.jsonl")
+
+
+def test_numbers_that_are_texts(tmp_path: Path):
+    """They stay as they are written, where a run says that the column holds texts."""
+    (tmp_path / "a.csv").write_text("title,label\n3.50,a\n007,b\n1e3,a\n")
+    (tmp_path / "b.csv").write_text("title,label\n3.50,a\n4,b\n")
+    assert load_texts(tmp_path / "a.csv", text_columns=("title",)) == ["3.50", "007", "1e3"]
+    assert load_texts(tmp_path / "b.csv", text_columns=("title",)) == ["3.50", "4"]
+    assert load_split(
+        tmp_path / "b.csv", labels=("a", "b"), text_columns=("title",), label_column="label"
+    ).texts == ["3.50", "4"]  # fmt: skip
+    (tmp_path / "c.jsonl").write_text('{"title": 3.5}\n{"title": 4}\n')
+    assert load_texts(tmp_path / "c.jsonl", text_columns=("title",)) == ["3.5", "4"]
+
+
+def test_minus_one_is_a_class_where_train_or_the_model_has_it(tmp_path: Path):
+    write(tmp_path / "train.parquet", text=texts(30), label=[-1, 0, 1] * 10)
+    write(tmp_path / "validation.parquet", text=texts(4), label=[0, 1, 0, 1])
+    write(tmp_path / "test.parquet", text=texts(100), label=[-1, *([0, 1, 1] * 33)])
+    task = load_task(tmp_path)
+    assert task.test is not None and task.labels == ("-1", "0", "1")
+    assert len(task.test) == 100
+    named: dict = {"text_columns": ("text",), "label_column": "label"}
+    assert len(load_split(tmp_path, labels=task.labels, **named)) == 100
+    assert len(load_split(tmp_path, labels=("0", "1"), **named)) == 99
+    alone = write(tmp_path / "alone.parquet", text=texts(3), label=[-1] * 3)
+    assert load_split(alone, labels=task.labels, **named).labels.tolist() == [0, 0, 0]
+    with pytest.raises(InputError, match="no row has a label"):
+        load_split(alone, labels=("0", "1"), **named)
 
 
 # what is refused

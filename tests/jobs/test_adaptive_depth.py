@@ -216,14 +216,19 @@ def test_kills_change_nothing(encoder: Path, reviews: Path, tmp_path: Path, monk
 def test_transformers_reads_the_full_depth(halting: Finetuned, reviews: Path):
     import transformers
 
-    import slimbert.hf  # noqa: F401
+    import slimbert.hf
 
     texts = list(load_task(reviews).train.texts[:8])
-    answer = transformers.pipeline("text-classification", model=halting.run, device="cpu")
     ours = load(halting.run, device="cpu", depth="full").predict(texts)
-    for theirs, mine in zip(answer(texts), ours, strict=True):
-        assert theirs["label"] == mine.label
-        assert theirs["score"] == pytest.approx(mine.score, abs=1e-5)
+    for made in (
+        transformers.pipeline("text-classification", model=halting.run, device="cpu"),
+        slimbert.pipeline("text-classification", halting.run, device="cpu"),
+    ):
+        for theirs, mine in zip(made(texts), ours, strict=True):
+            assert theirs["label"] == mine.label
+            assert theirs["score"] == pytest.approx(mine.score, abs=1e-5)
+    with pytest.raises(InputError, match=r"its head \(dact\) is not for token-classification"):
+        slimbert.pipeline("token-classification", halting.run)
 
 
 def test_what_cannot_be_asked(halting: Finetuned, encoder: Path, reviews: Path, tmp_path: Path):

@@ -16,6 +16,7 @@ from slimbert.data.tasks import Split, load_task
 from slimbert.data.tasks.pairs import Candidates
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
+from slimbert.jobs.answers import vectors as embedded
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
@@ -62,6 +63,16 @@ def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert float(vectors[0] @ vectors[1]) == pytest.approx(near.similarity, abs=1e-5)
     assert evaluate(tmp_path / "run", data).score["rows"] == 400
+    (tmp_path / "texts.txt").write_text("\n".join(second[:3]))
+    (tmp_path / "texts.csv").write_text("\n".join(["text", *second[:3]]))
+    alone = [vector for some in embedded(tmp_path / "run", second[:3]) for vector in some]
+    np.testing.assert_allclose([one.vector for one in alone], run.embed(second[:3]), atol=1e-6)
+    for name in ("texts.txt", "texts.csv"):
+        assert [vector for some in embedded(tmp_path / "run", file=tmp_path / name) for vector in some] == alone
+    asked = embedded(tmp_path / "run", file=data, text_columns=("passage",))
+    assert next(asked)[0] == alone[0]
+    with pytest.raises(InputError, match="--text-column: 2 given, a vector is of one text"):
+        next(embedded(tmp_path / "run", file=data, text_columns=("query", "passage")))
 
 
 def test_scored_pairs(encoder: Path, tmp_path: Path):

@@ -10,6 +10,7 @@ from slimbert.jobs.predict import load
 from slimbert.jobs.search import rerank
 from slimbert.jobs.search.index import open_index
 from slimbert.jobs.search.rerank import Reranker
+from slimbert.model.exits import DactConfig
 from slimbert.model.heads import MaskedLmConfig, SequenceConfig
 
 
@@ -26,6 +27,14 @@ def test_hits_are_ordered_by_probability(built: Path, pairs: Path, monkeypatch: 
     turned = opened.search(queries, top=20, rerank=Reranker(pairs, label="no", depth=20, device="cpu"))
     for one, other in zip(opened.search(queries, top=20, rerank=Reranker(pairs, device="cpu", depth=5)), turned):
         assert [hit.score for hit in one] == pytest.approx([1 - hit.score for hit in reversed(other)], abs=1e-5)
+
+
+def test_a_model_that_stops_early_judges_too(tmp_path: Path):
+    head = DactConfig(labels=("no", "yes"), units=2)
+    early = Reranker(judge(tmp_path / "early", head=head), device="cpu")
+    found = early.order(["bama dene"], [["firi", "goso kutu", "lama"]])
+    answers = early.predictor.predict([("bama dene", text) for text in ("firi", "goso kutu", "lama")])
+    assert [score for _, score in found[0]] == sorted([one.scores["yes"] for one in answers], reverse=True)
 
 
 def test_nothing_found_nothing_judged(built: Path, pairs: Path):

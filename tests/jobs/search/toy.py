@@ -30,10 +30,10 @@ def encoder(folder: Path, *, head: Any = None, task: dict[str, Any] | None = Non
     return folder
 
 
-def judge(folder: Path, labels: tuple[str, ...] = ("no", "yes")) -> Path:
+def judge(folder: Path, labels: tuple[str, ...] = ("no", "yes"), *, head: Any = None) -> Path:
     """A model folder of a classifier of pairs."""
     task = {"kind": "pair", "text_columns": ["query", "text"], "label_column": "label", "max_len": 24}
-    return encoder(folder, head=SequenceConfig(labels=labels), task=task)
+    return encoder(folder, head=head or SequenceConfig(labels=labels), task=task)
 
 
 def slowly(**options: Any) -> ForkServerProcess:
