@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..columns import TEXTS, Columns, id_columns, refuse_twice
+from ..metrics.tags import has_entities
 from ..rows import Table
 from ..schemes import OUTSIDE, all_tags, parts
 from ..splits import same_texts
@@ -160,7 +161,7 @@ class Tags:
         return same_texts([self.group(text) for text in split.texts])
 
     def metric(self, names: tuple[str, ...]) -> str:
-        return "f1" if any(parts(name)[0] in ("B", "I") for name in names) else "word_accuracy"
+        return "f1" if has_entities(names) else "word_accuracy"
 
     def summary(self, split: Split, names: tuple[str, ...]) -> str:
         counts = Counter(names[tag] for tags in split.labels for tag in tags.tolist())
