@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,13 @@ def test_a_pipeline_of_transformers_finds_the_same_entities(tagger: Path):
 
 def test_classes_of_words_are_learnt_too(encoder: Path, tmp_path: Path):
     tokens, tags = sentences(200)
-    data = write(
-        tmp_path / "a.parquet", tokens=tokens, tags=[[tag[-3:].lower().strip("-") + "x" for tag in row] for row in tags]
-    )
+    classes = [[tag[-3:].lower().strip("-") + "x" for tag in row] for row in tags]
+    data = write(tmp_path / "a.parquet", tokens=tokens, tags=classes)
     made = finetune(encoder, data, out=tmp_path / "run", kind="ner", settings=("lr=2e-3",), **HERE)
     assert made.metric == "word_accuracy"
     assert made.test is not None and made.test["word_accuracy"] > 0.95
+    found = {one.label: one.rows for one in evaluate(tmp_path / "run", data).labels}
+    assert found == Counter(tag for row in classes for tag in row)  # words, of which two in a row may be of one class
 
 
 def test_conll_files_and_spans_are_read(encoder: Path, tmp_path: Path):
