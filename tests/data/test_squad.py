@@ -23,6 +23,8 @@ ASKED = [
     Question("2", "Where to?", CONTEXT, (("Ulm", 17),)),
     Question("3", "When?", CONTEXT, ()),
 ]
+MOVED = "1 answers were not at their answer_start, but once in the context, and are taken from there"
+SOUGHT = "1 answers have no answer_start, but stand once in their context, and are taken from there"
 
 
 def flat() -> list[dict[str, Any]]:
@@ -53,6 +55,11 @@ def nested() -> dict[str, Any]:
 def put(path: Path, content: Any) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(content), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, content[0])
+            writer.writeheader()
+            writer.writerows(content)
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in content))
     else:
@@ -104,13 +111,7 @@ def test_a_table_as_pandas_writes_it(tmp_path: Path, name: str) -> None:
         }
         for text, start, context, question, impossible in rows
     ]
-    if name == "a.csv":
-        with (tmp_path / name).open("w", newline="") as file:
-            writer = csv.DictWriter(file, plain[0])
-            writer.writeheader()
-            writer.writerows(plain)
-    else:
-        put(tmp_path / name, plain)
+    put(tmp_path / name, plain)
     fields = Fields("asked", "passage", "reply")
     found = read_questions(tmp_path / name, fields=fields)
     assert [one.answers for one in found.questions] == [(("Ann Lee", 0),), (("Ulm", 17),), ()]
@@ -131,14 +132,72 @@ def test_without_answers_there_are_only_questions(tmp_path: Path) -> None:
     assert "2 of 3 questions have a field of answers" in fails(tmp_path / "b.jsonl", [*flat()[:2], rows[2]])
 
 
-@pytest.mark.parametrize("start", [3, -1, 99, None])
-def test_an_answer_that_stands_once_elsewhere_is_moved(tmp_path: Path, start: int | None) -> None:
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.jsonl"])
+@pytest.mark.parametrize("column", ["answers", "answer", "answer_text"])
+def test_a_text_is_the_only_answer(tmp_path: Path, name: str, column: str) -> None:
+    given = [one.answers[0] if one.answers else ("", None) for one in ASKED]
+    rows = [
+        {"question": one.question, "context": CONTEXT, column: text, "answer_start": start}
+        for one, (text, start) in zip(ASKED, given)
+    ]
+    found = read_questions(put(tmp_path / name, rows))
+    assert [one.answers for one in found.questions] == [(("Ann Lee", 0),), (("Ulm", 17),), ()]
+    assert found.notes == ("3 questions on 1 contexts", "1 questions have no answer in their context")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.jsonl"])
+@pytest.mark.parametrize("column", ["answers", "answer", "reply"])
+@pytest.mark.parametrize("numbers", [[1999, 12], [1999, 2.5]])
+def test_a_number_is_an_answer(tmp_path: Path, name: str, column: str, numbers: list[float]) -> None:
+    context = "Built in 1999, it is 2.5 m high and cost 12 million."
+    rows = [{"question": "How many?", "context": context, column: one} for one in numbers]
+    fields = Fields(answers=column) if column == "reply" else Fields()
+    found = read_questions(put(tmp_path / name, rows), fields=fields)
+    assert [one.answers for one in found.questions] == [((str(one), context.index(str(one))),) for one in numbers]
+
+
+def test_numbers_beside_questions_without_an_answer(tmp_path: Path) -> None:
+    """As pandas has them, nan where there is none; also where texts stand in lists."""
+    context = "Built in 1999."
+    rows = [
+        {"question": "When?", "context": context, "answer": 1999.0, "is_impossible": False},
+        {"question": "Who?", "context": context, "answer": float("nan"), "is_impossible": True},
+    ]
+    found = read_questions(put(tmp_path / "a.parquet", rows))
+    assert [one.answers for one in found.questions] == [(("1999", 9),), ()]
+    for answers in ({"text": 1999, "answer_start": 9}, {"text": [1999], "answer_start": [9]}, [{"text": 1999}]):
+        found = read_questions(
+            put(tmp_path / "a.jsonl", [{"question": "When?", "context": context, "answers": answers}])
+        )
+        assert found.questions[0].answers == (("1999", 9),)
+
+
+@pytest.mark.parametrize("column", ["answers", "answer"])
+def test_an_empty_text_is_no_answer_to_what_is_possible(tmp_path: Path, column: str) -> None:
+    row = {"question": "When?", "context": CONTEXT, column: "", "is_impossible": False}
+    assert "is_impossible is false, yet there is no answer" in fails(tmp_path / "a.jsonl", [row])
+
+
+@pytest.mark.parametrize(("name", "missing"), [("a.csv", ""), ("a.jsonl", ""), ("a.jsonl", None), ("a.parquet", None)])
+def test_missing_ids_do_not_count(tmp_path: Path, name: str, missing: str | None) -> None:
+    """Their questions are numbered; the mark makes the number one that no other question has."""
+    plain = {"question": "Who moved?", "context": CONTEXT, "answer": "Ann Lee"}
+    rows = [{"id": one, **plain} for one in ("3", missing, "x", missing)]
+    assert [one.id for one in read_questions(put(tmp_path / name, rows)).questions] == ["3", "#1", "x", "#3"]
+
+
+def test_missing_ids_among_numbers_do_not_count(tmp_path: Path) -> None:
+    plain = {"question": "Who moved?", "context": CONTEXT, "answer": "Ann Lee"}
+    rows = [{"id": one, **plain} for one in (3.0, float("nan"), 7.0, float("nan"))]
+    assert [one.id for one in read_questions(put(tmp_path / "a.parquet", rows)).questions] == ["3.0", "1", "7.0", "3"]
+
+
+@pytest.mark.parametrize(("start", "said"), [(3, MOVED), (-1, MOVED), (99, MOVED), (None, SOUGHT)])
+def test_an_answer_that_stands_once_is_taken_from_there(tmp_path: Path, start: int | None, said: str) -> None:
     rows = [{**flat()[0], "answers": {"text": ["Danube"], "answer_start": [start]}}]
     found = read_questions(put(tmp_path / "a.jsonl", rows))
     assert found.questions[0].answers == (("Danube", CONTEXT.index("Danube")),)
-    assert found.notes[1:] == (
-        "1 answers were not at their answer_start, but once in the context, and are taken from there",
-    )
+    assert found.notes[1:] == (said,)
 
 
 def test_blanks_at_the_ends_of_an_answer_do_not_count(tmp_path: Path) -> None:
@@ -170,7 +229,8 @@ def fails(path: Path, content: Any) -> str:
         ({"answers": {"text": [""], "answer_start": [0]}}, "is no answer; write"),
         ({"answers": {"text": ["Ulm"], "answer_start": ["x17"]}}, "is no answer; write"),
         ({"answers": ["Ulm"]}, "Ulm is no answer"),
-        ({"answers": "Ulm"}, "'answers' is str"),
+        ({"answers": True}, "'answers' is bool"),
+        ({"answers": "Ulm"}, "'Ulm' stands in its context more than once; give answer_start"),
         ({"answers": {"start": 3}}, "{'start': 3} are no answers"),
         ({"is_impossible": True}, "is_impossible is true, yet there are answers"),
         ({"answers": [], "is_impossible": False}, "is_impossible is false, yet there is no answer"),

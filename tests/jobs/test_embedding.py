@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from jobs.small import WORDS
 from slimbert.data.tasks import Split, load_task
-from slimbert.data.tasks.pairs import Candidates
+from slimbert.data.tasks.pairs import Candidates, negatives
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.answers import vectors as embedded
@@ -144,18 +144,38 @@ def test_one_column_is_refused(encoder: Path, tmp_path: Path):
 # the loss
 
 
-def test_in_batch_negatives_by_hand():
+@pytest.mark.parametrize(
+    ("labels", "anchors", "numbers", "right"),
+    [
+        # the first and the third row have the same positive, the second and the fourth ask the same
+        ([0, 1, 0, 2], [0, 1, 2, 1], [-1, -1, -1, -1], {("p", 0, 2), ("p", 2, 0), ("p", 1, 3), ("p", 3, 1)}),
+        # what is right for the third row, because the second asks the same, stands in the first, too
+        ([0, 0, 1, 2], [0, 1, 1, 2], [-1] * 4, {("p", 0, 1), ("p", 1, 0), ("p", 1, 2), ("p", 2, 1), ("p", 2, 0)}),
+        # a hard negative of the first row is right for the second, one of the third for the rows that ask the same
+        ([0, 1, 2, 3], [0, 1, 2, 2], [1, -1, 3, -1], {("n", 1, 0), ("n", 2, 2), ("n", 3, 2), ("p", 2, 3), ("p", 3, 2)}),
+    ],
+)
+def test_in_batch_negatives_by_hand(labels: list, anchors: list, numbers: list, right: set):
     vectors = functional.normalize(torch.randn(4, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
-    labels = torch.tensor([0, 1, 0, 2])  # the first and the third have the same positive
-    anchors = torch.tensor([0, 1, 2, 1])  # the second and the fourth ask the same
-    right = {(0, 2), (2, 0), (1, 3), (3, 1)}
     total = 0.0
     for i in range(4):
-        scores = {("p", j): float(vectors[i, 0] @ vectors[j, 1]) / 0.1 for j in range(4) if (i, j) not in right}
-        scores |= {("n", j): float(vectors[i, 0] @ vectors[j, 2]) / 0.1 for j in range(4)}
-        total -= scores["p", i] - np.log(sum(np.exp(value) for value in scores.values()))
-    found = in_batch(vectors, {"labels": labels, "anchors": anchors}, temperature=0.1)
-    assert float(found) == pytest.approx(total / 4, rel=1e-5)
+        scores = {(k, j): float(vectors[i, 0] @ vectors[j, 1 + (k == "n")]) / 0.1 for k in "pn" for j in range(4)}
+        seen = [value for (k, j), value in scores.items() if (k, i, j) not in right]
+        total -= scores["p", i] - np.log(np.exp(seen).sum())
+    batch = {"labels": torch.tensor(labels), "anchors": torch.tensor(anchors), "negatives": torch.tensor([numbers]).T}
+    assert float(in_batch(vectors, batch, temperature=0.1)) == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_a_positive_that_is_the_negative_of_another_row_is_not_pushed_away():
+    """Perfect vectors of two rows, each with the positive of the other as its hard negative: no loss is left."""
+    texts = [("a", "x", "y"), ("b", "y", "x")]
+    numbers = negatives(Split(texts, np.array([0, 1])))
+    assert numbers.tolist() == [[1], [0]]
+    vectors = torch.eye(2)[torch.tensor([[0, 0, 1], [1, 1, 0]])]
+    batch = {"labels": torch.arange(2), "anchors": torch.arange(2), "negatives": torch.from_numpy(numbers)}
+    assert float(in_batch(vectors, batch)) < 1e-6
+    none = Split([("a", "x", "u", "x"), ("b", "y", "v", "w")], np.array([4, 2]))  # numbers of a greater whole
+    assert negatives(none).tolist() == [[-1, 4], [-1, -1]]
 
 
 def test_widths_are_the_mean_over_cut_vectors():
@@ -179,6 +199,34 @@ def test_all_passages_of_a_query_are_right():
     scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.5, 0.0]])
     assert among.places(scores, 0).tolist() == [1, 1, 1, 1] and among.places(scores[1:2], 1).tolist() == [1]
     assert scores[0, 1] == 1  # left as they were
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("anchor", "positive"), ("query", "answer"), ("title", "text"), ("sentence1", "sentence2"), ("Query", "Document")],
+)
+def test_scored_pairs_have_the_names_that_others_have(tmp_path: Path, names: tuple[str, str]):
+    texts, scores = dict(zip(names, pairs(40))), [i / 40 for i in range(40)]
+    task = load_task(write(tmp_path / "a.parquet", score=scores, **texts), kind="embedding")
+    assert (task.text_columns, task.label_column, task.metric) == (names, "score", "spearman")
+    said = f"sentence pairs in columns {names[0]!r} and {names[1]!r} (by their names)"
+    assert said in task.notes and "scores in 'score' (by its name)" in task.notes
+    data = write(tmp_path / "b.parquet", close=scores, **texts)
+    task = load_task(data, kind="embedding", label_column="close")
+    assert (task.text_columns, task.label_column) == (names, "close")
+    assert said in task.notes and "labels in 'close' (as asked)" in task.notes
+
+
+def test_scores_beside_three_texts_are_of_two_of_them_or_left_out(tmp_path: Path):
+    first, second = pairs(40)
+    names, scores = ("anchor", "positive", "negative"), [i / 40 for i in range(40)]
+    data = write(tmp_path / "a.parquet", **dict(zip(names, (first, second, second[::-1]))), score=scores)
+    with pytest.raises(InputError, match=r"anchor, positive, negative beside scores in 'score'.* name two with"):
+        load_task(data, kind="embedding")
+    assert load_task(data, kind="embedding", text_columns=names[:2]).metric == "spearman"
+    task = load_task(data, kind="embedding", text_columns=names)
+    assert (task.text_columns, task.label_column, task.metric) == (names, "", "mrr")
+    assert any("not used: score" in note for note in task.notes)
 
 
 @pytest.mark.parametrize("name", ["category", "rating"])

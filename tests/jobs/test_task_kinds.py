@@ -83,6 +83,22 @@ def test_numbers_are_learnt_in_their_own_unit(encoder: Path, tmp_path: Path):
     assert float(out.loss.detach()) == pytest.approx((best.value - 1000) ** 2, rel=1e-3)
 
 
+def test_numbers_in_another_unit_begin_with_what_is_known(encoder: Path, tmp_path: Path):
+    """A run on euros that goes on with cents answers in cents from the start: a rate of nearly 0 changes nothing."""
+    texts, good, bad = sentences(200)
+    euros = [10.5 + 0.5 * (g - b) + i / 1e4 for i, (g, b) in enumerate(zip(good, bad))]
+    for name, prices in (("euros", euros), ("cents", [100 * one for one in euros])):
+        write(tmp_path / f"{name}.parquet", text=texts, price=prices)
+    finetune(encoder, tmp_path / "euros.parquet", out=tmp_path / "first", settings=("lr=2e-3",), **ALONE)
+    still = ("lr=1e-12", "min_updates=1", "epochs=1", "evaluations=1")
+    made = finetune(tmp_path / "first", tmp_path / "cents.parquet", out=tmp_path / "then", settings=still, **ALONE)
+    assert made.kind == "regression" and made.test is not None and made.test["spearman"] > 0.8
+    in_euros, in_cents = (load(tmp_path / name).predict(texts[:20]) for name in ("first", "then"))
+    assert [one.value for one in in_cents] == pytest.approx([100 * one.value for one in in_euros], rel=1e-4)
+    head = load(tmp_path / "then").model.config.head
+    assert head.mean == pytest.approx(100 * load(tmp_path / "first").model.config.head.mean, rel=1e-9)
+
+
 def test_several_labels_are_learnt_with_thresholds(encoder: Path, tmp_path: Path):
     texts, good, bad = sentences(300)
     sets = [["good"] * (g > 0) + ["bad"] * (b > 0) for g, b in zip(good, bad)]

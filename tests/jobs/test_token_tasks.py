@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import slimbert
 import slimbert.hf  # registers the classes
 from jobs.small import BAD, GOOD, NEITHER, encoder_in
 from slimbert.data.tagging import of_words
+from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.answers import predictions, vectors
 from slimbert.jobs.compare import compare
 from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
+from slimbert.jobs.tasks import Description
+from slimbert.jobs.tasks.answering import Answering
 
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
 HERE: dict[str, Any] = {"device": "cpu", "quiet": True}
@@ -164,12 +168,13 @@ def test_a_pipeline_of_transformers_finds_the_same_entities(tagger: Path):
 
 def test_classes_of_words_are_learnt_too(encoder: Path, tmp_path: Path):
     tokens, tags = sentences(200)
-    data = write(
-        tmp_path / "a.parquet", tokens=tokens, tags=[[tag[-3:].lower().strip("-") + "x" for tag in row] for row in tags]
-    )
+    classes = [[tag[-3:].lower().strip("-") + "x" for tag in row] for row in tags]
+    data = write(tmp_path / "a.parquet", tokens=tokens, tags=classes)
     made = finetune(encoder, data, out=tmp_path / "run", kind="ner", settings=("lr=2e-3",), **HERE)
     assert made.metric == "word_accuracy"
     assert made.test is not None and made.test["word_accuracy"] > 0.95
+    found = {one.label: one.rows for one in evaluate(tmp_path / "run", data).labels}
+    assert found == Counter(tag for row in classes for tag in row)  # words, of which two in a row may be of one class
 
 
 def test_conll_files_and_spans_are_read(encoder: Path, tmp_path: Path):
@@ -320,6 +325,42 @@ def test_what_cannot_be_answered_is_withheld(encoder: Path, tmp_path: Path):
     assert run.task.thresholds is not None and len(run.task.thresholds) == 1
     withheld = run.predict([(GOOD[0], " ".join(NEITHER[:8]))])[0]
     assert (withheld.answer, withheld.start, withheld.end) == ("", 0, 0)
+
+
+@pytest.mark.parametrize("words", [3, 120])
+def test_the_score_of_a_withheld_answer_is_the_probability_of_no_answer(encoder: Path, words: int):
+    """One of all places where nothing tells them apart, and not 1 - that of the best span; near 1 where all say so."""
+    kind = Answering(TextTokenizer.load(encoder), Description(kind="qa", max_len=32, thresholds=(-1e6,)), ())
+    asked, features, sizes = windows_of(kind, words)
+    assert (len(sizes) > 1) == (words > 3)
+    (found,) = kind.answers([asked], features, [np.zeros((size, 2), np.float32) for size in sizes])
+    places = sum(sizes) - len(sizes) + 1  # every window has a first piece, which are one place
+    assert found == (asked[0], "", 0, 0, pytest.approx(1 / places**2))
+    (found,) = kind.answers([asked], features, [sure_of(0, size) for size in sizes])
+    assert found == (asked[0], "", 0, 0, pytest.approx(1, abs=1e-4))
+
+
+def test_windows_that_do_not_hold_the_answer_do_not_make_it_unsure(encoder: Path):
+    kind = Answering(TextTokenizer.load(encoder), Description(kind="qa", max_len=32), ())
+    asked, features, sizes = windows_of(kind, 120)
+    outputs = [sure_of(0, size) for size in sizes[:-1]] + [sure_of(1, sizes[-1])]
+    (found,) = kind.answers([asked], features, outputs)
+    assert asked[1][found.start : found.end] == found.answer != ""
+    assert found.score == pytest.approx(1, abs=1e-4)
+
+
+def windows_of(kind: Answering, words: int) -> tuple[tuple[str, str], Any, list[int]]:
+    """A question with a context of so many words, its features, and the places of each window."""
+    asked = (GOOD[0], " ".join((NEITHER * 20)[:words]))
+    features = kind.features(split_of([asked]), labelled=False)
+    return asked, features, [len(places) for places in features.columns["select"].values]
+
+
+def sure_of(place: int, size: int) -> np.ndarray:
+    """Scores [K, 2] of a window that starts and ends an answer at this place."""
+    scores = np.zeros((size, 2), np.float32)
+    scores[place] = 20
+    return scores
 
 
 def test_transformers_reads_the_answerer(answerer: Path):

@@ -4,10 +4,11 @@
 
     nested    data[] / paragraphs[] / context, qas[] / id, question, is_impossible, answers[] / text, answer_start
     rows      id, context, question, is_impossible, answers: {text: [...], answer_start: [...]} or a list of objects;
-              or one answer in the columns answer and answer_start
+              or one answer, a text in the column answers (or answer), its place in answer_start
 
 `answer_start` counts characters from 0. Where the answer does not stand at its place but once elsewhere in the context
 (tools count bytes, or trim), it is taken from there, and a note says how many were; any other such answer is an error.
+So is one without a place that stands there more than once.
 """
 
 import math
@@ -63,7 +64,8 @@ def read_questions(
 
     records: of a .json or .jsonl file, with their places, where they were read already. fields: the columns of rows.
     InputError: no context or question, an answer that is not in its context or more than once but not at its place,
-    an id twice, answers to what is marked impossible, answers for some questions and no field of answers for others.
+    an id twice, answers to what is marked impossible or none to what is marked possible, answers for some questions and
+    no field of answers for others.
     """
     if records is None and form(path) == ".json":
         records = list(json_records(expand(path)[0]))
@@ -139,9 +141,8 @@ def _renamed(record: dict[str, Any], fields: Fields) -> dict[str, Any]:
     made = record | {"question": record.get(fields.question), "context": record.get(fields.context)}
     if fields.answers == FIELDS.answers:
         return made
-    given = record.get(fields.answers)
     others = {name: value for name, value in made.items() if name not in (FIELDS.answers, *_ONE_ANSWER)}
-    return others | {_ONE_ANSWER[0] if isinstance(given, str) else FIELDS.answers: given}
+    return others | {FIELDS.answers: record.get(fields.answers)}
 
 
 def _checked(name: str, records: Sequence[Record]) -> Questions:
@@ -149,14 +150,14 @@ def _checked(name: str, records: Sequence[Record]) -> Questions:
         raise InputError(name, "there is no question in it", "check the file")
     made: list[Question] = []
     seen: dict[str, str] = {}
-    given = moved = 0
-    for number, (place, record) in enumerate(records):
+    given = moved = sought = 0
+    for one, (place, record) in zip(_ids(records), records):
         context, question = _text(record, "context", place), _text(record, "question", place)
         answers = _answers(record, place)
         given += answers is not None
         found = [_placed(text, start, context, place) for text, start in answers or ()]
-        moved += sum(start != old for (_, start), (_, old) in zip(found, answers or ()))
-        one = str(number) if record.get("id") is None else str(record["id"])
+        moved += sum(old not in (None, start) for (_, start), (_, old) in zip(found, answers or ()))
+        sought += sum(old is None for _, old in answers or ())
         if one in seen:
             raise InputError(place, f"the id {one!r} stands at {seen[one]}, too", "give every question its own id")
         seen[one] = place
@@ -164,10 +165,20 @@ def _checked(name: str, records: Sequence[Record]) -> Questions:
     if 0 < given < len(made):
         problem = f"{given} of {len(made)} questions have a field of answers, the others none"
         raise InputError(name, problem, "write an empty list of answers where the context gives none")
-    return Questions(tuple(made), given > 0, tuple(_notes(made, given > 0, moved)))
+    return Questions(tuple(made), given > 0, tuple(_notes(made, given > 0, moved=moved, sought=sought)))
 
 
-def _notes(questions: Sequence[Question], labelled: bool, moved: int) -> Iterator[str]:
+def _ids(records: Sequence[Record]) -> list[str]:
+    """The id of each record; its number where it has none, behind so many # that no id in the file is the same."""
+    values = (record.get("id") for _, record in records)
+    given = [None if _missing(value) or value == "" else str(value) for value in values]
+    known, mark = {*given}, ""
+    while any(one is None and f"{mark}{number}" in known for number, one in enumerate(given)):
+        mark += "#"
+    return [f"{mark}{number}" if one is None else one for number, one in enumerate(given)]
+
+
+def _notes(questions: Sequence[Question], labelled: bool, *, moved: int, sought: int) -> Iterator[str]:
     yield f"{len(questions)} questions on {len({one.context for one in questions})} contexts"
     if not labelled:
         yield "no answers are given"
@@ -175,6 +186,8 @@ def _notes(questions: Sequence[Question], labelled: bool, moved: int) -> Iterato
         yield f"{impossible} questions have no answer in their context"
     if moved:
         yield f"{moved} answers were not at their answer_start, but once in the context, and are taken from there"
+    if sought:
+        yield f"{sought} answers have no answer_start, but stand once in their context, and are taken from there"
 
 
 def _text(record: Mapping[str, Any], field: str, place: str) -> str:
@@ -191,13 +204,13 @@ def _text(record: Mapping[str, Any], field: str, place: str) -> str:
 
 
 def _answers(record: Mapping[str, Any], place: str) -> list[tuple[str, int | None]] | None:
-    """(text, place as given) of each answer; None where the record has no field of answers."""
+    """(text, place as given) of each answer; a text or number is the only one. None without a field of answers."""
     impossible = _truth(record.get("is_impossible"), place)
-    field = next((name for name in ("answers", *_ONE_ANSWER) if record.get(name) is not None), None)
+    field = next((name for name in (FIELDS.answers, *_ONE_ANSWER) if not _missing(record.get(name))), None)
     if field is None:
         return [] if impossible else None
-    given = record[field]
-    if field in _ONE_ANSWER:
+    given = _written(record[field])
+    if field in _ONE_ANSWER or isinstance(given, str):
         given = [{"text": given, "answer_start": record.get("answer_start")}] if given != "" else []
     if isinstance(given, dict):
         given = _columns(given, place)
@@ -207,14 +220,14 @@ def _answers(record: Mapping[str, Any], place: str) -> list[tuple[str, int | Non
     answers = [_answer(one, place) for one in given]
     if impossible and answers:
         raise InputError(place, "is_impossible is true, yet there are answers", "correct one of the two")
-    if impossible is False and not answers and "answers" in record:
+    if impossible is False and not answers:
         raise InputError(place, "is_impossible is false, yet there is no answer", "correct one of the two")
     return answers
 
 
 def _columns(given: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
     """{text: [...], answer_start: [...]} -> one object for each answer."""
-    texts, starts = given.get("text"), given.get("answer_start")
+    texts, starts = _written(given.get("text")), given.get("answer_start")
     texts = [texts] if isinstance(texts, str) else texts
     starts = [starts] if isinstance(starts, int | float | str) else starts
     if not isinstance(texts, list) or not (starts is None or isinstance(starts, list)):
@@ -224,6 +237,19 @@ def _columns(given: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
         problem = f"{len(texts)} texts of answers and {len(starts)} values of answer_start"
         raise InputError(place, problem, "give each text its place")
     return [{"text": text, "answer_start": start} for text, start in zip(texts, starts)]
+
+
+def _missing(value: Any) -> bool:
+    """Whether there is none, or what pandas writes among numbers where there is none."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _written(answer: Any) -> Any:
+    """A number as it stands in a context: a column of .csv or .parquet in which every answer is one (a year) holds
+    numbers, beside empty cells with a fraction of zero."""
+    if isinstance(answer, float) and math.isfinite(answer):
+        return str(int(answer)) if answer.is_integer() else repr(answer)
+    return str(answer) if type(answer) is int else answer
 
 
 def _truth(given: Any, place: str) -> bool | None:
@@ -245,7 +271,7 @@ def _whole(start: Any) -> Any:
 
 def _answer(given: Any, place: str) -> tuple[str, int | None]:
     """Without blanks at its ends."""
-    text = given.get("text") if isinstance(given, dict) else None
+    text = _written(given.get("text")) if isinstance(given, dict) else None
     start = _whole(given.get("answer_start")) if isinstance(given, dict) else None
     if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
         raise InputError(place, f"{str(given)[:80]} is no answer", 'write {"text": "...", "answer_start": 0}')

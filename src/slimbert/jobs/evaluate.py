@@ -12,7 +12,7 @@ from .predict import Predictor, load
 
 
 class Label(NamedTuple):
-    """How one label fared: rows that carry it, the share of them found, and its F1."""
+    """How one label fared: rows that carry it (of tags: entities, or words), the share of them found, and its F1."""
 
     label: str
     rows: int

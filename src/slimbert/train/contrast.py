@@ -19,12 +19,14 @@ from .objectives import Batch
 
 
 def in_batch(answers: Tensor, batch: Batch, *, temperature: float = 0.05, widths: Sequence[int] = ()) -> Tensor:
-    """Every other positive of the batch, and every hard negative, is a negative. `labels` and `anchors` [B] number the
-    positives and the anchors: equal ones, and those of equal anchors, are not each other's negatives. widths: also of
-    vectors cut to these."""
-    same = torch.stack([one[:, None] == one[None, :] for one in (batch["labels"], batch["anchors"])]).any(dim=0)
-    hidden = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)  # [B, B]
-    hidden = functional.pad(hidden, (0, (answers.shape[1] - 2) * len(answers)))  # hard negatives are all seen
+    """Every text of the batch but its positive is a negative of an anchor, unless it is right: the positive of a row
+    with an equal anchor. `labels` and `anchors` [B] number positives and anchors; `negatives` [B, W - 2], where there
+    are hard negatives, numbers these as the positives are. widths: also of vectors cut to these."""
+    labels, anchors = batch["labels"], batch["anchors"]
+    texts = torch.cat((labels, batch["negatives"].T.flatten())) if answers.shape[1] > 2 else labels  # [T], as `others`
+    same, theirs = anchors[:, None] == anchors[None, :], labels[:, None] == texts[None, :]  # [B, B], [B, T]
+    right = same.float() @ theirs.float() > 0  # of any row with the same anchor
+    hidden = right & ~torch.eye(*right.shape, dtype=torch.bool, device=right.device)
     target = torch.arange(len(answers), device=answers.device)
 
     def loss(vectors: Tensor) -> Tensor:

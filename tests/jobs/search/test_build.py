@@ -21,7 +21,8 @@ from slimbert.jobs.search.build import index
 from slimbert.jobs.search.index import open_index
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig
 
-KILLS = 4
+KILLS, PASSAGES = 4, 500
+MOST = 12  # portions of 8 passages before each kill: all kills land before the end, however late they come
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -116,26 +117,25 @@ def rows_done(folder: Path) -> int:
 
 
 def kill(process: ForkServerProcess, folder: Path, *, after: int, moment: float) -> None:
-    """SIGKILL, `moment` seconds after so many passages are on the disk."""
-    until = time.monotonic() + 60
+    """SIGKILL, `moment` seconds after so many passages are on the disk, however long that takes."""
     while rows_done(folder) < after:
         assert process.is_alive(), f"ended with {process.exitcode} before its kill"
-        assert time.monotonic() < until, "no passage for a minute"
         time.sleep(0.002)
     time.sleep(moment)
     process.kill()
-    process.join(30)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
 
 
 def test_kills_change_nothing(model: Path, tmp_path: Path):
     """Every file, the manifest too, is that of the index that nobody killed; what was encoded is not encoded again."""
-    (tmp_path / "c.txt").write_text("\n\n".join(texts(500)))
+    (tmp_path / "c.txt").write_text("\n\n".join(texts(PASSAGES)))
     options = {"model": str(model), "corpus": str(tmp_path / "c.txt")}
     whole = slowly(**options, out=str(tmp_path / "whole"))
+    assert KILLS * MOST * 8 < PASSAGES
     draw, done = random.Random(0), 0
     for _ in range(KILLS):
-        process = slowly(**options, out=str(tmp_path / "i"))
+        process = slowly(**options, out=str(tmp_path / "i"), most=MOST)
         kill(process, tmp_path / "i", after=done + 8 * draw.randint(1, 5), moment=draw.random() * 0.02)
         assert rows_done(tmp_path / "i") > done
         done = rows_done(tmp_path / "i")
@@ -143,7 +143,7 @@ def test_kills_change_nothing(model: Path, tmp_path: Path):
             open_index(tmp_path / "i")
     last = slowly(**options, out=str(tmp_path / "i"))
     for process in (last, whole):
-        process.join(120)
+        process.join()
         assert process.exitcode == 0
     assert contents(tmp_path / "i") == contents(tmp_path / "whole")
 

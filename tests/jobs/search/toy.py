@@ -36,24 +36,31 @@ def judge(folder: Path, labels: tuple[str, ...] = ("no", "yes"), *, head: Any = 
     return encoder(folder, head=head or SequenceConfig(labels=labels), task=task)
 
 
-def slowly(**options: Any) -> ForkServerProcess:
-    """Build an index in a process of its own, in portions of 8 passages that take 10 ms and are on the disk at once."""
-    process = server().Process(target=_slowly, args=(options,))
+def slowly(*, most: int | None = None, **options: Any) -> ForkServerProcess:
+    """Build an index in a process of its own, in portions of 8 passages that take 10 ms and are on the disk at once.
+
+    most: after so many portions it only waits to be killed.
+    """
+    process = server().Process(target=_slowly, args=(options, most), daemon=True)
     process.start()
     return process
 
 
-def _slowly(options: dict[str, Any]) -> None:
+def _slowly(options: dict[str, Any], most: int | None) -> None:
+    import itertools
+    import signal
     import time
 
     import torch
 
     torch.set_num_threads(1)
     build.BATCHES, build.EVERY = 2, 0.0
-    embed = Predictor.embed
+    embed, portions = Predictor.embed, itertools.count()
 
     def later(self: Predictor, *args: Any, **given: Any) -> Any:
         time.sleep(0.01)
+        if next(portions) == most:
+            signal.pause()
         return embed(self, *args, **given)
 
     Predictor.embed = later  # type: ignore[method-assign]

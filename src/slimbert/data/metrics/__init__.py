@@ -54,7 +54,7 @@ from .seeds import (
     over_seeds,
     paired_bootstrap,
 )
-from .tags import tag_scores
+from .tags import TagScores, scores_by_tag, tag_scores, wrong_tags
 
 __all__ = [
     "AnswerRows",
@@ -66,6 +66,7 @@ __all__ = [
     "Paired",
     "Seeds",
     "Statistic",
+    "TagScores",
     "TypeScores",
     "accuracy",
     "answer_f1",
@@ -110,6 +111,7 @@ __all__ = [
     "regression_scores",
     "rmse",
     "score",
+    "scores_by_tag",
     "scores_with",
     "spearman",
     "squad_scores",
@@ -119,4 +121,5 @@ __all__ = [
     "thresholds",
     "wilson",
     "withhold",
+    "wrong_tags",
 ]

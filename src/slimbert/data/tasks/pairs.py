@@ -6,6 +6,7 @@ the number of the positive text [N], equal for equal texts, so that none counts 
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,13 +40,13 @@ class Pairs:
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
         others = [name for name in rows.columns if name not in (texts or ())]
-        label = label or next((name for name in others if name.strip().lower() in SCORES), None)
-        if label or (texts is None and _names(shared) is None):
-            found = choose(rows, shared=shared, texts=texts, label=label)
-            if len(found.texts) != 2:
-                raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
-            return found
+        score = label or next((name for name in others if name.strip().lower() in SCORES), None)
+        score = label if len(texts or ()) > 2 else score  # it is one of two texts
         chosen = tuple(texts or _names(shared) or ())
+        if score or not chosen:
+            found = _scored(rows, score, shared=shared, texts=texts)
+            by_name = (found.reasons[0], f"scores in {score!r} (by its name)")
+            return replace(found, reasons=by_name) if score and not label else found
         if len(chosen) < 2:
             raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
         why = "as asked" if texts else "by their names"
@@ -137,9 +138,31 @@ class Candidates(NamedTuple):
         return ranks(counted, self.own[start : start + len(scores)])
 
 
+def _scored(rows: Rows, score: str | None, *, shared: set[str], texts: Sequence[str] | None) -> Columns:
+    """Two texts and the column that says how alike they are; None: guessed."""
+    named = None if texts else _names(shared - {score}, (*PAIRS, *NAMES))
+    if named and len(named) > 2:
+        problem = f"{', '.join(named)} beside scores in {score!r}: a score is one of two texts"
+        raise InputError(rows.name, problem, "name two with --text-column, or all of them to leave the scores out")
+    found = choose(rows, shared=shared, texts=texts or named, label=score)
+    if len(found.texts) != 2:
+        raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
+    if named is None:
+        return found
+    said = f"sentence pairs in columns {named[0]!r} and {named[1]!r} (by their names)"
+    return replace(found, reasons=(said, *found.reasons[1:]))
+
+
 def anchors(split: Split) -> Ints:
     """[N] a number of each first text, equal for equal ones."""
     return same_texts([row[0] for row in split.texts])
+
+
+def negatives(split: Split) -> Ints:
+    """[N, W - 2] of the texts behind the second, in pairs without scores: the number in `split.labels` of a row whose
+    second text is equal, -1 where there is none."""
+    number = {row[1]: int(one) for row, one in zip(split.texts, split.labels, strict=True)}
+    return np.array([[number.get(text, -1) for text in row[2:]] for row in split.texts], dtype=np.int64)
 
 
 def looks_paired(columns: Sequence[str]) -> bool:

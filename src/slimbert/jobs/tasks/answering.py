@@ -6,6 +6,7 @@ better by more than a threshold, chosen on validation.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,13 +42,21 @@ OVERLAP = 0.33  # of max_len, shared by neighbouring windows: 128 of 384 in the 
 
 
 class Found(NamedTuple):
-    """One question's answer, context[start:end]; "" where it is withheld. score: its probability."""
+    """One question's answer, context[start:end]; "" where it is withheld. score: how probable that is."""
 
     question: str
     answer: str
     start: int
     end: int
     score: float
+
+
+class Chosen(NamedTuple):
+    """The best span of a text, its probability, and that of no answer."""
+
+    best: Answer
+    sure: float
+    none: float
 
 
 class Answering:
@@ -93,7 +102,7 @@ class Answering:
         if all(split.labels):
             return self.description
         found = self._best(split.texts, features, outputs)
-        texts = [one.text for one, _ in found]
+        texts = [one.best.text for one in found]
         rows = answer_rows(_texts(split.labels), texts)
         chosen = best_threshold(
             rows.f1, _nulls(found), answered=np.array([bool(text) for text in texts]), answerable=rows.answerable
@@ -103,9 +112,9 @@ class Answering:
     def answers(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Found]:
         found = self._best(texts, features, outputs)
         made = []
-        for text, (one, sure), given in zip(texts, found, self._given(found), strict=True):
-            start, end = (one.start, one.end) if given else (0, 0)
-            made.append(Found(_question(text).question, given, start, end, sure if given else 1 - sure))
+        for text, one, given in zip(texts, found, self._given(found), strict=True):
+            start, end = (one.best.start, one.best.end) if given else (0, 0)
+            made.append(Found(_question(text).question, given, start, end, one.sure if given else one.none))
         return made
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
@@ -140,8 +149,7 @@ class Answering:
         pairs = [(one.question, one.context) for one in map(_question, texts)]
         return encode_with_offsets(self.tokenizer, pairs, max_len=max_len, stride=int(OVERLAP * max_len))
 
-    def _best(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[tuple[Answer, float]]:
-        """The best span of each text, and its probability among all places of all its windows."""
+    def _best(self, texts: Sequence[Any], features: Features, outputs: Outputs) -> list[Chosen]:
         windows: dict[int, list[tuple[PairWindow, Any]]] = {row: [] for row in range(len(texts))}
         for window, scores in zip(features.source, outputs, strict=True):
             windows[window.row].append((window, _at_places(window, scores)))
@@ -150,13 +158,12 @@ class Answering:
             parts = [window for window, _ in windows[row]]
             starts, ends = ([scores[:, side] for _, scores in windows[row]] for side in (0, 1))
             best = answer_of(_question(text).context, parts, starts, ends)
-            inside = [_kept(part) for part in parts]
-            total = sum(_log_sum([own[m] for own, m in zip(one, inside, strict=True)]) for one in (starts, ends))
-            made.append((best, float(np.exp(best.score - total))))
+            total = _total(parts, starts, ends)
+            made.append(Chosen(best, math.exp(best.score - total), math.exp(best.null_score - total)))
         return made
 
-    def _given(self, found: Sequence[tuple[Answer, float]]) -> list[str]:
-        texts = [one.text for one, _ in found]
+    def _given(self, found: Sequence[Chosen]) -> list[str]:
+        texts = [one.best.text for one in found]
         if self.description.thresholds is None:
             return texts
         return withhold(texts, _nulls(found), threshold=self.description.thresholds[0])
@@ -188,15 +195,27 @@ def _place(window: PairWindow, answers: Sequence[tuple[str, int]]) -> tuple[int,
     return found or (0, 0)
 
 
-def _nulls(found: Sequence[tuple[Answer, float]]) -> NDArray[np.float64]:
-    return np.array([one.null_score - max(one.score, -1e9) for one, _ in found])
+def _nulls(found: Sequence[Chosen]) -> NDArray[np.float64]:
+    return np.array([one.null_score - max(one.score, -1e9) for one in (chosen.best for chosen in found)])
 
 
 def _texts(labels: Sequence[Sequence[tuple[str, int]]]) -> list[list[str]]:
     return [[text for text, _ in answers] for answers in labels]
 
 
-def _log_sum(scores: Sequence[NDArray[np.float64]]) -> float:
+def _total(
+    windows: Sequence[PairWindow], starts: Sequence[NDArray[np.float64]], ends: Sequence[NDArray[np.float64]]
+) -> float:
+    """log of the sum of exp over all pairs of a start and an end: those of the context, and the one for no answer, of
+    the window where it scores least, as in `answer_of`. The other windows only say that the answer is elsewhere."""
+    least = min(range(len(windows)), key=lambda window: starts[window][0] + ends[window][0])
+    inside = [np.flatnonzero(one.context_mask) for one in windows]
+    return sum(
+        _log_sum(np.concatenate([side[least][:1], *(one[places] for one, places in zip(side, inside, strict=True))]))
+        for side in (starts, ends)
+    )
+
+
+def _log_sum(whole: NDArray[np.float64]) -> float:
     """log of the sum of exp over all of them."""
-    whole = np.concatenate(scores)
     return float(whole.max() + np.log(np.exp(whole - whole.max()).sum()))

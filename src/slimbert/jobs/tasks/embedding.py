@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...config import HeadConfig
 from ...data.metrics import Measured, bootstrap_interval, number_measures, rank_measures, regression_scores
 from ...data.tasks import Split, Task
-from ...data.tasks.pairs import Candidates, anchors
+from ...data.tasks.pairs import Candidates, anchors, negatives
 from ...data.tokenizer import TextTokenizer
 from ...model.heads import EmbedConfig
 from ...train.contrast import in_batch, scored
@@ -64,7 +64,10 @@ class Embedding:
         owner = np.repeat(np.arange(len(split.texts)), [len(row) for row in split.texts])
         labels = split.labels.astype(np.float32) if labelled and self.labels else split.labels
         columns = {"labels": Column(labels)} if labelled else {}
-        columns |= {"anchors": Column(anchors(split))} if labelled and not self.labels else {}
+        if labelled and not self.labels:
+            columns["anchors"] = Column(anchors(split))
+            if len(split.texts[0]) > 2:
+                columns["negatives"] = Column(negatives(split))
         return Features(ids, None, owner, together=True, grouped="texts", columns=columns)
 
     def cut_share(self, texts: Sequence[Any]) -> float:

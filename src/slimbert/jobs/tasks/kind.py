@@ -95,7 +95,7 @@ class Kind(Protocol):
         """`rows`, then the scores, the most important first, `NAME_low` and `NAME_high` where there is an interval."""
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
-        """label, rows, recall, f1 of each label; empty where there are none."""
+        """label, rows (of tags: entities, or words), recall, f1 of each label; empty where there are none."""
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
         """Scores as functions of rows, the metric among them: what two runs are compared by."""

@@ -42,9 +42,8 @@ class Regression:
         self.tokenizer, self.description, self.labels = tokenizer, description, labels
 
     def head(self, train: Split, settings: Settings, *, old: HeadConfig | None, narrows: bool) -> HeadConfig:
+        """One that is there keeps its weights, which know no unit; mean and deviation are those of these labels."""
         made = sequence_head(self.labels, "number", settings, old=old, narrows=narrows)
-        if made is old:
-            return made
         return dataclasses.replace(made, mean=float(train.labels.mean()), deviation=_deviation(train))
 
     def judge(self, train: Split, settings: Settings) -> Judge:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...config import HeadConfig
 from ...data.alignment import encode_words
 from ...data.decode import Entity, entities_in, transitions, viterbi_all
-from ...data.metrics import Measured, entity_counts, entity_scores, tag_measures, tag_scores
+from ...data.metrics import Measured, scores_by_tag, tag_measures, tag_scores, wrong_tags
 from ...data.schemes import OUTSIDE
 from ...data.tagging import Tagged, joined, of_text, of_words, spread, whole
 from ...data.tasks import Split, Task
@@ -91,19 +91,15 @@ class Tagging:
         return tag_scores(*self._both(split, features, outputs), names=self.labels)
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
-        found = []
-        for name, one in entity_scores(*self._both(split, features, outputs))["types"].items():
-            recall = one["recall"] if one["entities"] else None
-            found.append({"label": name, "rows": one["entities"], "recall": recall, "f1": one["f1"]})
-        return found
+        found = scores_by_tag(*self._both(split, features, outputs), names=self.labels)
+        return [{"label": name, "rows": one.there, "recall": one.recall, "f1": one.f1} for name, one in found.items()]
 
     def measured(self, split: Split, features: Features, outputs: Outputs) -> dict[str, Measured]:
         return tag_measures(*self._both(split, features, outputs), names=self.labels)
 
     def errors(self, split: Split, features: Features, outputs: Outputs) -> list[Error]:
         truth, answers = self._both(split, features, outputs)
-        counts = entity_counts(truth, answers)
-        wrong = counts[:, 1] + counts[:, 2] - 2 * counts[:, 0]  # entities that are one side's only
+        wrong = wrong_tags(truth, answers, names=self.labels)
         return [
             Error(split.texts[row].text, " ".join(truth[row]), " ".join(answers[row]), float(wrong[row]))
             for row in np.argsort(-wrong, kind="stable")
