@@ -226,7 +226,7 @@ def packed(state: State, stay: Tensor, *, trim: bool = True) -> State:
     state = state._replace(**batch, losses=(), maps=())
     narrowed = state.memory is not None
     mask = state.memory_mask if narrowed else state.mask if state.index is None else None
-    if mask is None or state.relative is not None or not trim:
+    if mask is None or not trim:
         return state
     real = mask.any(dim=0).nonzero()
     longest = int(real[-1]) + 1 if len(real) else 1
