@@ -70,9 +70,9 @@ class RunFolder:
         text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=120)
         write_atomically(self.path / RECIPE, text.encode())
 
-    def write_environment(self, *, measure: bool = False) -> None:
-        """environment.json; `measure` adds the matrix-product rates (about 3 s per type)."""
-        self.write_json(ENVIRONMENT, environment(measure=measure))
+    def write_environment(self) -> None:
+        """environment.json: the machine and what is installed."""
+        self.write_json(ENVIRONMENT, environment())
 
     def write_json(self, name: str, data: object) -> None:
         """Any other result of the run, as `name` in the run folder."""
