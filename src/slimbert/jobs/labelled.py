@@ -29,7 +29,7 @@ class Labelled:
         self.at_random = kind.at_random
         self.splits = {name: split for name in ("train", "validation", "test") if (split := getattr(task, name))}
         found = {name: kind.features(split, labelled=True) for name, split in self.splits.items()}
-        pad_id = tokenizer.special.pad or 0
+        pad_id = tokenizer.special.pad
         occurring = np.unique(np.concatenate([[pad_id], *(row for one in found.values() for row in one.ids)]))
         place = np.zeros(tokenizer.vocab_size, dtype=np.int64)
         place[occurring] = np.arange(len(occurring))

@@ -160,8 +160,6 @@ class Predictor:
         mask = self.tokenizer.special.mask
         ids = self.tokenizer.encode([text], self.task.max_len)[0]
         places = np.flatnonzero(ids == mask)
-        if mask is None:
-            raise InputError("model", "its tokenizer has no mask token", "use a masked language model")
         if not len(places):
             raise InputError(
                 "text", f"no mask in {text!r}", f"write {self.tokenizer.pieces[mask]} where a word is missing"
@@ -190,7 +188,7 @@ class Predictor:
 
     @property
     def pad_id(self) -> int:
-        return self.tokenizer.special.pad or 0
+        return self.tokenizer.special.pad
 
     def _check(self, texts: Texts, wanted: int | None = None) -> None:
         if isinstance(texts, str):
