@@ -15,7 +15,7 @@ from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
 from ..model.exits import DactConfig, ExitsConfig
-from ..model.folder import model_type, read_description
+from ..model.folder import task_of
 from ..model.heads import (
     EmbedConfig,
     MaskedLmConfig,
@@ -215,8 +215,7 @@ def load(
     depth: of a run that can stop early, see jobs/depth/choose.py; by default its answers are those of all layers.
     """
     model, tokenizer, _ = open_encoder(folder)
-    own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
-    said = read_description(folder).get("task") if own else None
+    said = task_of(folder)
     made = Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
     halts = isinstance(model.config.head, DactConfig | ExitsConfig)
     if halts or depth not in (None, AskedDepth()):

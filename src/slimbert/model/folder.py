@@ -89,6 +89,16 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return data
 
 
+def is_ours(folder: str | Path) -> bool:
+    """Whether a model folder of slimbert stands there."""
+    return (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
+
+
+def task_of(folder: str | Path) -> dict[str, Any] | None:
+    """What a folder of ours says of the task it was fine-tuned for; None elsewhere."""
+    return read_description(folder).get("task") if is_ours(folder) else None
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """All of config.json of a folder, whoever wrote it."""
     path = folder / "config.json"

@@ -7,7 +7,7 @@ from ...data.tokenizer import TextTokenizer
 from ...methods.units import counts
 from ...model import EncoderConfig, ModelConfig, extract, save_model
 from ...model.cost import cost
-from ...model.folder import model_type, read_description
+from ...model.folder import task_of
 from ..models import must_be_free
 from ..source import open_model
 from .file import fitting, read_ticket, write_ticket
@@ -37,8 +37,7 @@ def apply(model: str | Path, ticket: str | Path, *, out: str | Path) -> Applied:
     whole, folder, _ = open_model(model)
     encoder = whole.config.encoder
     small = extract(whole, fitting(made, encoder, ticket))
-    own = Path(model).is_dir() and (Path(model) / "config.json").exists() and model_type(model) == "slimbert"
-    task = read_description(model).get("task") if own else None
+    task = task_of(model)
     save_model(small, out, extra={"task": task} if task else {})
     write_ticket(Path(out), made)
     if folder is not None:
