@@ -15,7 +15,7 @@ from ..model import EncoderConfig, Model, ModelConfig, Place, SpecialTokens, exa
 from ..model import narrow as narrowed_model
 from ..model.folder import task_of
 from ..model.heads import MaskedLmConfig
-from ..model.model import usual_special
+from ..model.model import parameter_count, usual_special
 from ..model.narrowing import is_exact
 from ..model.presets import PRESETS, is_pattern
 from ..parts.mixed import Padding
@@ -200,7 +200,6 @@ def _write(
 
 def _made(model: Model, out: str | Path, tokenizer: TextTokenizer | None, notes: tuple[str, ...]) -> Made:
     encoder = model.config.encoder
-    layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
     head = getattr(model.config.head, "kind", None)
-    size = sum(value.numel() for value in model.parameters())
+    layers, size = encoder.depth(), parameter_count(model)
     return Made(str(out), layers, encoder.dim, encoder.embedding.vocab, head, size, tokenizer is not None, notes)

@@ -241,8 +241,7 @@ def packed(state: State, stay: Tensor, *, trim: bool = True) -> State:
 
 def _reads_padding(encoder: EncoderConfig) -> bool:
     """Whether some mixer reads padded places, as published convolutions do: cutting them would change real ones."""
-    mixers = [mixer for step in encoder.layers for mixer in getattr(step, "mix", ())]
-    return any(getattr(mixer, "padding", None) == "published" for mixer in mixers)
+    return any(getattr(mixer, "padding", None) == "published" for _, mixer in encoder.mixers())
 
 
 def _given(answer: Tensor, settled: Tensor, p: Tensor, left: int, head: Exits, policy: Policy) -> Tensor:

@@ -118,14 +118,13 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     """What config.json says: names for transformers first, then the complete config."""
     encoder = config.encoder
     labels = getattr(config.head, "labels", ())
-    heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
         "architectures": [ARCHITECTURES.get(answers_like(dump(config.head) or {}), "SlimbertModel")],
         "format": FORMAT,
         "hidden_size": encoder.dim,
-        "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
-        "num_attention_heads": max(heads, default=1),
+        "num_hidden_layers": encoder.depth(),
+        "num_attention_heads": max(encoder.most_heads(), 1),
         "vocab_size": encoder.embedding.vocab,
         "max_position_embeddings": encoder.embedding.max_len,
         "dtype": "float32",

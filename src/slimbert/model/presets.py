@@ -21,7 +21,7 @@ from ..parts.mlp import MlpConfig
 from ..parts.narrow import NarrowConfig
 from ..parts.norm import LayerNormConfig
 from ..parts.residual import LayerConfig, Wiring
-from .encoder import EncoderConfig
+from .encoder import EncoderConfig, mixes_tokens
 
 PRESETS: dict[str, Callable[[], EncoderConfig]] = {}
 
@@ -196,8 +196,7 @@ def from_pattern(
         raise InputError(f"pattern {text!r}", "more than one ':'", "narrow once")
     layers = sides[0]
     if len(sides) == 2:
-        reads = any(getattr(m, "mixes_tokens", False) for step in sides[1] for m in getattr(step, "mix", ()))
-        layers = (*sides[0], NarrowConfig(memory=reads), *sides[1])
+        layers = (*sides[0], NarrowConfig(memory=mixes_tokens(sides[1])), *sides[1])
     norm = NORMS[wired]
     embedding = AbsoluteConfig(vocab=vocab, max_len=max_len, norm=norm)
     return EncoderConfig(dim=dim, embedding=embedding, layers=layers, final_norm=norm if wired == "pre" else None)
