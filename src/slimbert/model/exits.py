@@ -18,8 +18,8 @@ from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.dropout import Dropout
 from ..state import State
-from .halting import Answers, Range, mixture, values
-from .heads import Pool, pooled
+from .halting import Range, mixture, values
+from .heads import Answers, Pool, check_labels, pooled
 
 Positive = Annotated[float, Between(1e-6, 1)]
 
@@ -60,7 +60,7 @@ class DactConfig:
     high: float = 1.0
 
     def check(self, path: str) -> None:
-        check_labels(self, path)
+        check_labels(self.labels, self.answer, path)
         if not self.low < self.high:
             raise InputError(
                 f"{path}.high", f"{self.high} is not above low, {self.low}", "give the range of the labels"
@@ -88,21 +88,13 @@ class ExitsConfig:
     high: float = 1.0
 
     def check(self, path: str) -> None:
-        check_labels(self, path)
+        check_labels(self.labels, self.answer, path)
 
     def fits(self, encoder: Any, path: str) -> None:
         check_units(self, encoder, path)
 
     def build(self, dim: int, *, vocab: int, width: int) -> "Exits":
         return Exits(self, dim)
-
-
-def check_labels(config: Any, path: str) -> None:
-    """Raise InputError where labels and kind of answer contradict each other."""
-    least, most = {"class": (2, None), "tags": (2, None), "labels": (1, None), "number": (1, 1)}[config.answer]
-    count = len(config.labels)
-    if count < least or (most and count > most) or len(set(config.labels)) != count:
-        raise InputError(f"{path}.labels", f"{count} labels for {config.answer}", "name each once; a number has one")
 
 
 def check_units(config: Any, encoder: Any, path: str) -> None:

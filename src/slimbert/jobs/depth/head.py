@@ -10,8 +10,7 @@ from ...data.tasks import Split
 from ...errors import InputError
 from ...model import Model, ModelConfig, with_dropout
 from ...model.exits import DactConfig, ExitsConfig
-from ...model.halting import Answers
-from ...model.heads import SequenceConfig, TokenConfig
+from ...model.heads import Answers, SequenceConfig, TokenConfig
 from ...train.halting import HaltingConfig
 
 WIDER = 0.05  # of the range of the training labels, on both sides: a sigmoid never reaches its ends
