@@ -116,7 +116,7 @@ class Halting(Supervised):
             weighted = (each * counts).sum() / counts.sum()
             mean = weighted if method == "patience" else (each[:-1] if self.taught else each).sum()
             loss = Loss(mean, {"task": mean})
-        return with_auxiliary(loss, encoded)
+        return with_auxiliary(loss, encoded.state.losses)
 
     def _each(self, head: Exits, everything: Everything, batch: Batch) -> Tensor:
         """[N] the loss of every unit by itself."""
