@@ -29,7 +29,7 @@ from ..train.chunked import pass_tokens
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
 from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
-from .labelled import answered
+from .labelled import outputs
 from .source import open_encoder
 from .tasks import Description, Kind, kind_of
 from .tasks.features import Features, collate
@@ -115,19 +115,15 @@ class Predictor:
         """What the model says of each unit."""
         if self.depth is not None:
             return self.ran(features, self.depth).outputs
-        out: list[Any] = [None] * len(features)
-        windows: Any = "mean" if self.task.windows == "cut" else self.task.windows
-        for index, _, answers in answered(
+        return outputs(
             self.model,
             features,
+            None,
             pad_id=self.pad_id,
             device=self.device,
-            windows=windows,
+            windows=self.task.merge,
             batch_size=self.batch_size,
-        ):
-            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
-                out[unit] = one
-        return out
+        )[0]
 
     def embed(self, texts: Texts, *, normalise: bool = False) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """One vector per text [N, dim]: the mean of its real tokens, of length 1 where `normalise`.
