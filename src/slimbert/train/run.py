@@ -4,6 +4,7 @@
 (both since the start of training); rows of a validation carry `val_loss` and no `loss`. Numbers keep full precision.
 """
 
+import errno
 import json
 import math
 import os
@@ -92,7 +93,7 @@ class RunFolder:
             if self._file is None:
                 self._file = _open(self.metrics)
             if self._file.write(line) != len(line):
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self.close()
             raise write_error(self.metrics, error, len(line)) from error
