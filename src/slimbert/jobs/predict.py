@@ -14,7 +14,7 @@ from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
-from ..model.exits import DactConfig, ExitsConfig
+from ..model.exits import EarlyConfig
 from ..model.folder import task_of
 from ..model.heads import (
     EmbedConfig,
@@ -28,14 +28,14 @@ from ..model.heads import (
 from ..train.chunked import pass_tokens
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
-from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
+from .depth import AskedDepth, Depth, Ran, can_stop, chosen_depth, run_adaptively
 from .labelled import outputs
 from .source import open_encoder
 from .tasks import Description, Kind, kind_of
 from .tasks.features import Features, collate
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
-FINE_TUNED = SequenceConfig | TokenConfig | SpanConfig | DactConfig | ExitsConfig
+FINE_TUNED = SequenceConfig | TokenConfig | SpanConfig | EarlyConfig
 
 
 class Filled(NamedTuple):
@@ -213,7 +213,6 @@ def load(
     model, tokenizer, _ = open_encoder(folder)
     said = task_of(folder)
     made = Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
-    halts = isinstance(model.config.head, DactConfig | ExitsConfig)
-    if halts or depth not in (None, AskedDepth()):
+    if can_stop(model) or depth not in (None, AskedDepth()):
         made.depth = chosen_depth(model, made.kind, depth, run=folder)
     return made

@@ -97,6 +97,9 @@ class ExitsConfig:
         return Exits(self, dim)
 
 
+EarlyConfig = DactConfig | ExitsConfig  # heads that answer after every trace point
+
+
 def check_units(config: Any, encoder: Any, path: str) -> None:
     """Raise InputError where there is not one unit for each trace point."""
     points = encoder.points()
@@ -111,7 +114,7 @@ class Unit(nn.Module):
     dim * width + width * (C + 1) multiply-adds per row. The halting value is read at the first row.
     """
 
-    def __init__(self, config: DactConfig | ExitsConfig, dim: int) -> None:
+    def __init__(self, config: EarlyConfig, dim: int) -> None:
         super().__init__()
         width = config.width or dim
         self.first_bias = getattr(config, "bias", 0.0)
