@@ -192,11 +192,11 @@ def adaptive(
     for n, block in enumerate(blocks):
         work.append((n, len(rows), (state.x if state.memory is None else state.memory).shape[1]))
         state = block(state)
-        said = head.said(n, encoder.read(state))
-        value = head.value(said.logits)
-        answer = value if answer is None or said.log_h is None else accumulate(answer, value, p)
-        if said.log_h is not None:
-            p = p * said.log_h.exp()
+        unit = head.unit_answer(n, encoder.read(state))
+        value = head.value(unit.logits)
+        answer = value if answer is None or unit.log_h is None else accumulate(answer, value, p)
+        if unit.log_h is not None:
+            p = p * unit.log_h.exp()
         left = len(blocks) - n - 1
         seen = Seen(value, answer, p, left, real, memory)
         settled, memory = policy.stop(seen, head)

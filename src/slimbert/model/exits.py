@@ -24,14 +24,14 @@ from .heads import Answers, Pool, check_labels, pooled
 Positive = Annotated[float, Between(1e-6, 1)]
 
 
-class Said(NamedTuple):
+class UnitAnswer(NamedTuple):
     """What one unit says: logits [B, C] ([B, W, C] of tags), and log h [B] where it halts."""
 
     logits: Tensor
     log_h: Tensor | None
 
 
-class Everything(NamedTuple):
+class UnitAnswers(NamedTuple):
     """What all units say: N logits, log h [B, N] where they halt, and the answer of the whole [B, ..., C]."""
 
     logits: tuple[Tensor, ...]
@@ -153,17 +153,17 @@ class Exits(nn.Module):
         self.units = nn.ModuleList(Unit(config, dim) for _ in range(count))
 
     def forward(self, trace: Sequence[State]) -> Tensor:
-        return self.everything(trace).answer
+        return self.unit_answers(trace).answer
 
-    def everything(self, trace: Sequence[State]) -> Everything:
+    def unit_answers(self, trace: Sequence[State]) -> UnitAnswers:
         """What the units say of the states at all trace points, and what it comes to."""
-        said = [self.said(n, state) for n, state in enumerate(trace)]
-        logits = tuple(one.logits for one in said)
-        halts = [one.log_h for one in said if one.log_h is not None]
+        each = [self.unit_answer(n, state) for n, state in enumerate(trace)]
+        logits = tuple(one.logits for one in each)
+        halts = [one.log_h for one in each if one.log_h is not None]
         log_h = torch.stack(halts, dim=1) if halts else None
-        return Everything(logits, log_h, self.whole(logits, log_h))
+        return UnitAnswers(logits, log_h, self.whole(logits, log_h))
 
-    def said(self, n: int, state: State) -> Said:
+    def unit_answer(self, n: int, state: State) -> UnitAnswer:
         """What unit n (from 0) says of the state at its trace point."""
         first = x = pooled(state, self.pool)
         if self.detached:
@@ -172,8 +172,8 @@ class Exits(nn.Module):
             x = state.x if state.index is None else state.x[:, 1:]
         logits, z = self.units[min(n, len(self.units) - 1)](x, first)
         if z is None:
-            return Said(logits, None)
-        return Said(logits, functional.logsigmoid(z.float()) + math.log(self.config.h_max))
+            return UnitAnswer(logits, None)
+        return UnitAnswer(logits, functional.logsigmoid(z.float()) + math.log(self.config.h_max))
 
     def value(self, logits: Tensor) -> Tensor:
         """y of logits."""
