@@ -18,7 +18,6 @@ class State(NamedTuple):
     select: Tensor | None = None  # [B, K] what a Narrow keeps; None: all
     memory: Tensor | None = None  # [B, S0, D] frozen full-length tokens
     memory_mask: Tensor | None = None  # [B, S0]
-    relative: Tensor | None = None  # shared table of relative positions
     segments: Tensor | None = None  # [B, S0] number of the document within the row, when rows are packed
     losses: tuple[Tensor, ...] = ()  # auxiliary losses of mixers
     maps: tuple[Tensor, ...] = ()  # attention maps [B, H, S, S0], only from an explicit core that keeps them
@@ -30,7 +29,6 @@ class Context(NamedTuple):
     kv: Tensor  # [B, S0, D]; the rows themselves (the same object) where nothing was narrowed
     mask: Tensor | None = None  # [B, S0]
     index: Tensor | None = None  # type: ignore[assignment]  # [B, S] places of the rows within kv; None: all of kv, in order
-    relative: Tensor | None = None
     segments: Tensor | None = None  # [B, S0]
     projected: tuple[Tensor, ...] | None = None  # the maps of kv that the mixer `reads`, where they are there already
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
 from data.tongues import KINDS, TEXTS, any_text, roberta_files
-from slimbert.data.alignment import IGNORED, at_words, encode_words
+from slimbert.data.alignment import encode_words
 from slimbert.data.contexts import encode_with_offsets
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -98,20 +98,6 @@ def test_words_are_the_pieces_of_the_text(tokenizer: TextTokenizer) -> None:
     blank = " " if tokenizer.kind == "BPE" else ""
     window = encode_words(tokenizer, [WORDS], max_len=200)[0]
     assert np.array_equal(window.ids, tokenizer.encode([blank + text], 200)[0])
-
-
-def test_labels_and_scores_go_there_and_back(tokenizer: TextTokenizer) -> None:
-    rows = [WORDS * 3, [], WORDS]
-    windows = encode_words(tokenizer, rows, max_len=16, stride=3)
-    assert len(windows) > 4
-    classes = [np.arange(len(row)) for row in rows]
-    scores = []
-    for window in windows:
-        labels = window.labels(classes[window.row])
-        assert np.count_nonzero(labels != IGNORED) == window.owned[1] - window.owned[0]
-        scores.append(np.stack([labels, window.word], axis=1).astype(np.float32))
-    for row, back in zip(rows, at_words(windows, scores)):
-        assert np.array_equal(back, np.stack([np.arange(len(row))] * 2, axis=1))
 
 
 def test_words_as_transformers_gives_them(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def test_a_step_is_independent_of_the_steps_before_it() -> None:
     for step in (39, 16, 0):
         assert np.array_equal(Sampler(1000, 64, seed=7).batch(step), forward[step])
     assert not np.array_equal(Sampler(1000, 64, seed=8).batch(0), forward[0])
-    assert Sampler(1000, 64, seed=7).epoch(39) == 2
 
 
 def test_epochs_differ_and_places_are_spread_evenly() -> None:
@@ -38,8 +37,7 @@ def test_epochs_differ_and_places_are_spread_evenly() -> None:
     assert abs(neighbours) < 0.15  # 5 standard deviations of 1 / sqrt(999)
 
 
-def test_unshuffled_rows_come_in_order_and_wrap() -> None:
-    assert list(Sampler(5, 4, seed=0, shuffle=False).batch(1)) == [4, 0, 1, 2]
+def test_rows_and_a_batch_size_are_needed() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Sampler(0, 4, seed=0)
 
@@ -48,12 +46,9 @@ def test_unshuffled_rows_come_in_order_and_wrap() -> None:
 @given(lengths=st.lists(st.integers(1, 200), max_size=80), size=st.integers(1, 9), seed=st.integers(0, 99))
 def test_buckets_hold_every_row_once(lengths: list[int], size: int, seed: int) -> None:
     array = np.array(lengths, np.int64)
-    by_size = length_buckets(array, size, seed=seed, epoch=0)
-    by_tokens = length_buckets(array, max_tokens=64 * size, seed=seed, epoch=0)
-    for batches in (by_size, by_tokens):
-        assert sorted(np.concatenate([*batches, np.zeros(0, np.int64)])) == list(range(len(lengths)))
-    assert all(len(batch) <= size for batch in by_size)
-    assert all(len(batch) == 1 or array[batch].max() * len(batch) <= 64 * size for batch in by_tokens)
+    batches = length_buckets(array, size, seed=seed, epoch=0)
+    assert sorted(np.concatenate([*batches, np.zeros(0, np.int64)])) == list(range(len(lengths)))
+    assert all(len(batch) <= size for batch in batches)
 
 
 def test_buckets_pad_little_and_change_with_the_epoch() -> None:
@@ -64,8 +59,6 @@ def test_buckets_pad_little_and_change_with_the_epoch() -> None:
     again = length_buckets(lengths, 32, seed=3, epoch=0)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again))
     assert not np.array_equal(batches[0], length_buckets(lengths, 32, seed=3, epoch=1)[0])
-    with pytest.raises(ValueError, match="choose one"):
-        length_buckets(lengths, seed=0, epoch=0)
 
 
 def partitions(rows: list[int]) -> Iterator[list[list[int]]]:

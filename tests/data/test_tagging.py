@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from conlleval import chunks
 from data.tongues import any_file, any_text
-from slimbert.data.columns import Rows
 from slimbert.data.conll import is_conll
 from slimbert.data.schemes import all_tags, spans_of, tags_of, to_iob2
-from slimbert.data.tagging import Tagged, joined, of_text, of_words, read_rows, read_tagged, spread, unify, whole
+from slimbert.data.tagging import Tagged, joined, of_text, of_words, read_tagged, spread, unify, whole
 from slimbert.data.words import split_words
 from slimbert.errors import InputError
 
@@ -120,9 +119,7 @@ NAMES = {"names": ["O", "B-PER", "I-PER"], "_type": "ClassLabel"}
 def test_names_of_tags_come_from_the_file(tmp_path: Path, feature: dict) -> None:
     path = hugging_face(tmp_path / "a.parquet", feature, ner_tags=[[1, 2], [], [0]], tokens=TOKENS)
     assert read(path) == NAMED
-    rows = Rows(pq.read_table(path), ((path, 3),))
-    found, notes = read_rows(rows)
-    assert [(one.words, one.tags) for one in found] == NAMED
+    found, notes = read_tagged(path)
     assert notes == ["words in column 'tokens', tags in 'ner_tags'"]
     assert [one.place for one in found] == [f"{path}:row {n}" for n in (1, 2, 3)]
     path = hugging_face(tmp_path / "b.parquet", feature, ner_tags=[[1, 2], [], [3]], tokens=TOKENS)

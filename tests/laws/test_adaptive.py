@@ -238,8 +238,8 @@ def test_bounds_of_an_adaptive_answer_hold_the_full_one():
     model, texts = made("post-norm"), Texts()
     full = in_full(model, texts).exp()
     cut = run(model, texts, Confident(threshold=2.0), max_depth=2)
-    said = model.head.everything(model.encoder(texts.ids, mask=texts.mask, select=texts.first, trace="rows").trace)  # type: ignore[union-attr, operator]
-    p = said.log_h[:, :2].sum(dim=1).exp()
+    answers = model.head.unit_answers(model.encoder(texts.ids, mask=texts.mask, select=texts.first, trace="rows").trace)  # type: ignore[union-attr, operator]
+    p = answers.log_h[:, :2].sum(dim=1).exp()
     low, high = bounds(cut.answers.exp(), p, 2, Range())
     assert ((low - 1e-6 <= full) & (full <= high + 1e-6)).all()
 
@@ -257,10 +257,10 @@ def test_other_policies_stop_by_the_answers_alone(policy: Policy, answer: Any):
     assert not policy.guaranteed
     assert 1 <= adapted.depth.min() < 4
     with torch.no_grad():
-        everything = model.head.everything(  # type: ignore[union-attr, operator]
+        answers = model.head.unit_answers(  # type: ignore[union-attr, operator]
             model.encoder(texts.ids, mask=texts.mask, select=texts.first, trace="rows").trace
         )
-    each = torch.stack(everything.logits)
+    each = torch.stack(answers.logits)
     picked = each[adapted.depth - 1, torch.arange(ROWS)]
     y = picked.softmax(-1) if answer == "class" else picked.sigmoid()
     assert_close(adapted.answers.softmax(-1) if answer == "class" else adapted.answers.sigmoid(), y, **CLOSE)
@@ -276,7 +276,7 @@ def test_patience_counts_units_that_agree():
     model, texts = model_of(encoder, head), Texts()
     with torch.no_grad():
         trace = model.encoder(texts.ids, mask=texts.mask, select=texts.first, trace="rows").trace
-        best = torch.stack(model.head.everything(trace).logits).argmax(-1)  # type: ignore[union-attr, operator]
+        best = torch.stack(model.head.unit_answers(trace).logits).argmax(-1)  # type: ignore[union-attr, operator]
     for patience in (1, 2, 3):
         adapted = run(model, texts, Patience(count=patience))
         for row in range(ROWS):

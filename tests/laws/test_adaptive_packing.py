@@ -23,7 +23,7 @@ def test_a_number_whose_depth_is_forced_is_what_was_said_so_far():
     adapted = run(model, texts, Safe(), max_depth=1)
     with torch.no_grad():
         state = model.encoder(texts.ids, mask=texts.mask, select=texts.first, trace="rows").trace[0]
-        first = model.head.value(model.head.said(0, state).logits)  # type: ignore[union-attr, operator]
+        first = model.head.value(model.head.unit_answer(0, state).logits)  # type: ignore[union-attr, operator]
     assert_close(adapted.answers, first, **CLOSE)
     assert adapted.answers.std() > 0.01
 

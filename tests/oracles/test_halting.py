@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from slimbert.model import halting
 from slimbert.model.halting import Range, accumulate, bounds, class_is_safe, mixture, ponder, values
+from slimbert.model.heads import Answers
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -90,7 +91,7 @@ def test_other_shapes_of_the_price_charge_late_units_more():
 
 
 @pytest.mark.parametrize("kind", ["class", "labels", "number"])
-def test_the_log_form_is_the_plain_form(kind: halting.Answers):
+def test_the_log_form_is_the_plain_form(kind: Answers):
     generator = torch.Generator().manual_seed(4)
     logits = [3 * torch.randn(16, 1 if kind == "number" else 4, generator=generator) for _ in range(5)]
     log_h = torch.nn.functional.logsigmoid(3 * torch.randn(16, 5, generator=generator))

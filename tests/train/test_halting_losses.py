@@ -37,9 +37,9 @@ def said(model: Model) -> tuple[list[Tensor], Tensor]:
     some = batch()
     first = torch.zeros(6, 1, dtype=torch.long)
     head: Any = model.head
-    everything = head.everything(model.encoder(some["input_ids"], select=first, trace="rows").trace)
-    log_h = everything.log_h
-    return list(everything.logits), torch.ones(6, UNITS) if log_h is None else log_h.exp()
+    answers = head.unit_answers(model.encoder(some["input_ids"], select=first, trace="rows").trace)
+    log_h = answers.log_h
+    return list(answers.logits), torch.ones(6, UNITS) if log_h is None else log_h.exp()
 
 
 def losses_of_units(logits: list[Tensor]) -> Tensor:

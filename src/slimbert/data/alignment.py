@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from .frame import Frame, Ints, frame_of, room_in
 from .tokenizer import TextTokenizer
 
-IGNORED = -100  # the label of a piece that no loss counts; torch's own default
 AT_ONCE = 1024  # texts encoded at a time: an Encoding of the library is many times larger than its ids
 _NO_WORD = -1
 _Bounds = tuple[int, int]  # [first, last) words
@@ -40,12 +39,6 @@ class WordPieces:
     owned: _Bounds
     first_pieces: Ints
 
-    def labels(self, classes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[N] class of each word of the row -> [S]: at the first pieces of the owned words, IGNORED elsewhere."""
-        made = np.full(len(self.ids), IGNORED, np.int64)
-        made[self.first_pieces] = classes[self.owned[0] : self.owned[1]]
-        return made
-
 
 def encode_words(
     tokenizer: TextTokenizer, rows: Sequence[Sequence[str]], *, max_len: int, stride: int = 0
@@ -62,14 +55,6 @@ def encode_words(
         for row, (ids, word, count) in enumerate(_encoded(tokenizer, rows))
         for window in _windows(row, ids, word, count, frame, room, stride)
     ]
-
-
-def at_words(windows: Sequence[WordPieces], scores: Sequence[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
-    """scores: [S, T] of each window -> [N, T] of each row: what stands at the first piece of every word."""
-    parts: dict[int, list[NDArray[np.floating]]] = {}
-    for window, own in zip(windows, scores, strict=True):
-        parts.setdefault(window.row, []).append(own[window.first_pieces])
-    return [np.concatenate(parts[row]) for row in sorted(parts)]
 
 
 def _encoded(tokenizer: TextTokenizer, rows: Sequence[Sequence[str]]) -> Iterator[tuple[Ints, Ints, int]]:

@@ -137,39 +137,27 @@ def entities_in(text: str, word_spans: Sequence[Place], tags: Sequence[str], sco
     return found
 
 
-def best_spans(
+def best_span(
     start: Scores,
     end: Scores,
     context_mask: NDArray[np.bool_],
     offsets: NDArray[np.int32],
     *,
     longest: int = LONGEST_ANSWER,
-    top: int = 20,
-) -> list[Span]:
-    """The `top` best spans of at most `longest` pieces inside the context, best first, no place twice.
+) -> Span | None:
+    """The best span of at most `longest` pieces inside the context, the first of equals; None where there is none.
 
     start, end: [S] scores of a span's first and last piece; context_mask: [S], true on one run of pieces; offsets: [S,
     2]. ValueError: a score of the context is nan.
     """
     inside = np.flatnonzero(context_mask)
     if not len(inside):
-        return []
+        return None
     total = _span_scores(start[inside], end[inside], longest)
-    flat = total.ravel()
-    legal = int(np.count_nonzero(flat > -np.inf))
-    most = min(top, legal)
-    while most:
-        least = np.partition(flat, -most)[-most]
-        chosen = np.flatnonzero(flat >= least)  # with all that are equal to the last one, so that order decides
-        chosen = chosen[np.argsort(-flat[chosen], kind="stable")]
-        found: dict[Place, Span] = {}
-        for first, more in zip(*(part.tolist() for part in np.divmod(chosen, longest))):
-            place = (int(offsets[inside[first], 0]), int(offsets[inside[first + more], 1]))
-            found.setdefault(place, Span(*place, float(total[first, more])))
-        if len(found) >= top or len(chosen) == legal:
-            return list(found.values())[:top]
-        most = min(2 * most, legal)  # several pieces of one character: their place counts once
-    return []
+    first, more = divmod(int(total.argmax()), longest)
+    if total[first, more] == -np.inf:
+        return None
+    return Span(int(offsets[inside[first], 0]), int(offsets[inside[first + more], 1]), float(total[first, more]))
 
 
 def _span_scores(start: Scores, end: Scores, longest: int) -> NDArray[np.float64]:
@@ -192,8 +180,9 @@ def answer_of(
     """The best span over all windows of one question, without blanks at its ends. starts, ends: [S] of each window."""
     best = Span(0, 0, -np.inf)
     for window, start, end in zip(windows, starts, ends, strict=True):
-        for span in best_spans(start, end, window.context_mask, window.offsets, longest=longest, top=1):
-            best = span if span.score > best.score else best
+        span = best_span(start, end, window.context_mask, window.offsets, longest=longest)
+        if span is not None and span.score > best.score:
+            best = span
     null = min(float(start[0]) + float(end[0]) for start, end in zip(starts, ends, strict=True))
     text = context[best.start : best.end]
     first = best.start + len(text) - len(text.lstrip())

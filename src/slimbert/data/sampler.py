@@ -16,24 +16,19 @@ class Sampler:
     The permutation is computed place by place (a Feistel network with cycle walking): no memory grows with `rows`.
     """
 
-    def __init__(self, rows: int, batch_size: int, *, seed: int, shuffle: bool = True):
+    def __init__(self, rows: int, batch_size: int, *, seed: int):
         if rows < 1 or batch_size < 1:
             raise ValueError(f"a sampler needs rows and a batch size of at least 1, got {rows} and {batch_size}")
-        self.rows, self.batch_size, self.seed, self.shuffle = rows, batch_size, seed, shuffle
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
 
     def batch(self, step: int) -> Index:
         """[batch_size] int64: the row numbers of update `step`, counted from 0."""
         places = np.arange(self.batch_size, dtype=np.int64) + step * self.batch_size
         epochs = places // self.rows
         rows = places % self.rows
-        if self.shuffle:
-            for epoch in np.unique(epochs):
-                rows[epochs == epoch] = permuted(rows[epochs == epoch], self.rows, seed=self.seed, epoch=int(epoch))
+        for epoch in np.unique(epochs):
+            rows[epochs == epoch] = permuted(rows[epochs == epoch], self.rows, seed=self.seed, epoch=int(epoch))
         return rows
-
-    def epoch(self, step: int) -> int:
-        """The epoch in which update `step` begins."""
-        return step * self.batch_size // self.rows
 
 
 def permuted(places: Index, count: int, *, seed: int, epoch: int) -> Index:
@@ -69,43 +64,15 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def length_buckets(
-    lengths: npt.NDArray[np.integer],
-    batch_size: int | None = None,
-    *,
-    max_tokens: int | None = None,
-    seed: int,
-    epoch: int,
-) -> list[Index]:
+def length_buckets(lengths: npt.NDArray[np.integer], batch_size: int, *, seed: int, epoch: int) -> list[Index]:
     """All rows once, in batches of similar length, the batches in random order.
 
-    lengths: [n]. A batch has `batch_size` rows, or as many as stay below `max_tokens` when padded to the longest (at
-    least one). Lengths are blurred by up to a twentieth, so that every epoch has other batches.
+    lengths: [n]. Lengths are blurred by up to a twentieth, so that every epoch has other batches.
     """
-    if (batch_size is None) == (max_tokens is None):
-        raise ValueError("choose one of batch_size and max_tokens")
     random = np.random.default_rng([seed, epoch])
-    order = np.argsort(lengths * random.uniform(0.95, 1.05, len(lengths)), kind="stable")
-    batches = list(_cut(order, lengths, batch_size, max_tokens))
+    order = np.argsort(lengths * random.uniform(0.95, 1.05, len(lengths)), kind="stable").astype(np.int64)
+    batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
     return [batches[place] for place in random.permutation(len(batches))]
-
-
-def _cut(
-    order: npt.NDArray[np.intp], lengths: npt.NDArray[np.integer], batch_size: int | None, max_tokens: int | None
-) -> Iterator[Index]:
-    if batch_size is not None:
-        for start in range(0, len(order), batch_size):
-            yield order[start : start + batch_size].astype(np.int64)
-        return
-    assert max_tokens is not None
-    start, longest = 0, 0
-    for end, length in enumerate(lengths[order].tolist()):
-        longest = max(longest, length)
-        if end > start and longest * (end - start + 1) > max_tokens:
-            yield order[start:end].astype(np.int64)
-            start, longest = end, length
-    if start < len(order):
-        yield order[start:].astype(np.int64)
 
 
 def similar_rows(lengths: npt.NDArray[np.integer], *, most: int, pass_tokens: int) -> Iterator[Index]:

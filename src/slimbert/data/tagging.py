@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from .columns import TEXTS, Rows
+from .columns import TEXTS
 from .conll import is_conll, read_conll
-from .rows import Table, read_table, table_of
+from .rows import Table, read_table
 from .schemes import parts, tags_of, to_iob2
 from .words import Place, split_words
 
@@ -127,13 +127,6 @@ def read_tagged(
     return read_records(read_table(path), text_column, tag_column)
 
 
-def read_rows(
-    rows: Rows, *, text_column: str | None = None, tag_column: str | None = None
-) -> tuple[list[Tagged], list[str]]:
-    """As `read_tagged`, of a table that was read already."""
-    return read_records(table_of(rows), text_column, tag_column)
-
-
 def unify(splits: Mapping[str, Sequence[Tagged]]) -> tuple[dict[str, list[Tagged]], list[str]]:
     """All splits with tags in IOB2, and what was found; the scheme is recognised over all of them together."""
     labelled = [(one, one.tags) for examples in splits.values() for one in examples if one.tags is not None]
@@ -158,6 +151,7 @@ def unify(splits: Mapping[str, Sequence[Tagged]]) -> tuple[dict[str, list[Tagged
 
 
 def read_records(table: Table, text_column: str | None, tag_column: str | None) -> tuple[list[Tagged], list[str]]:
+    """As `read_tagged`, of a table that was read already."""
     for name in (text_column, tag_column):
         if name is not None:
             table.require(name)

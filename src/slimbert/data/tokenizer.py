@@ -193,9 +193,9 @@ class TextTokenizer:
             except (TypeError, UnicodeEncodeError) as error:
                 raise _not_whole(error) from error
 
-    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """Readable text of the pieces."""
-        return str(self.inner.decode([int(number) for number in ids], skip_special_tokens=skip_special))
+    def decode(self, ids: Iterable[int]) -> str:
+        """Readable text of the pieces, without special ones."""
+        return str(self.inner.decode([int(number) for number in ids], skip_special_tokens=True))
 
     def _encode(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], max_len: int | None

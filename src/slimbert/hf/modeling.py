@@ -21,7 +21,7 @@ from ..config import HeadConfig
 from ..errors import InputError
 from ..model import ModelConfig
 from ..model.encoder import Trace
-from ..model.exits import DactConfig, ExitsConfig
+from ..model.exits import EarlyConfig
 from ..model.folder import PROBLEMS
 from ..model.heads import Answer, MaskedLm, PoolerConfig, SequenceConfig
 from ..model.kept import traced
@@ -192,7 +192,7 @@ class SlimbertForSequenceClassification(SlimbertPreTrainedModel):
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        alike = isinstance(head, SequenceConfig | DactConfig | ExitsConfig) and head.answer != "tags"
+        alike = isinstance(head, SequenceConfig | EarlyConfig) and head.answer != "tags"
         if head is not None and alike:
             same = head.answer == "labels" and len(config.labels) == len(head.labels)  # also of one label
             if same or (len(config.labels) > 1) == (head.answer != "number"):

@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 
 from ..config import HeadConfig
-from ..model.exits import DactConfig, ExitsConfig
+from ..model.exits import EarlyConfig
 from ..model.heads import SpanConfig, TokenConfig
 from .configuration import SlimbertConfig
 from .modeling import SlimbertPreTrainedModel, loss_of
@@ -20,7 +20,7 @@ class SlimbertForTokenClassification(SlimbertPreTrainedModel):
     @classmethod
     def wanted(cls, config: SlimbertConfig) -> HeadConfig | None:
         head = config.core().head
-        if isinstance(head, DactConfig | ExitsConfig) and head.answer == "tags":
+        if isinstance(head, EarlyConfig) and head.answer == "tags":
             return dataclasses.replace(head, labels=config.labels)
         rate = head.dropout if isinstance(head, TokenConfig) else 0.0
         return TokenConfig(labels=config.labels, dropout=rate)

@@ -74,7 +74,7 @@ def _measured(run: str | Path, texts: list[str], max_len: int, device: str) -> D
     sums: list[NDArray[np.float64]] = []
     tokens = 0
     for first in range(0, len(ids), 16):
-        batch = collate(ids[first : first + 16], None, tokenizer.special.pad or 0)
+        batch = collate(ids[first : first + 16], None, tokenizer.special.pad)
         each, real = _of_batch(model, {name: value.to(device) for name, value in batch.items()})
         if not each:
             raise InputError(run, "no attention in this encoder", "name one that has")

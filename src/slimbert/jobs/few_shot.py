@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..model import Model
 from ..model.transform import headless
 from .baselines import Baseline
+from .baselines.baseline import scored_rows
 from .baselines.classes import GRID, answered, fit
 from .predict import Predictor
 from .tasks import Description
@@ -46,7 +47,7 @@ def few(task: Task, count: int, *, seed: int) -> Task:
 def frozen(model: Model, tokenizer: TextTokenizer, task: Task, *, max_len: int, device: str | None) -> Baseline:
     """Logistic regression on the encoder's mean-pooled vectors, C chosen on validation; the encoder learns nothing."""
     began = time.perf_counter()
-    rows = task.test or task.validation
+    rows = scored_rows(task)
     description = Description(text_columns=task.text_columns, max_len=max_len)
     predictor = Predictor(headless(model), tokenizer, task=description, device=device)
     known, checked, asked = (predictor.embed(part.texts) for part in (task.train, task.validation, rows))

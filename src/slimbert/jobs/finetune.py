@@ -145,7 +145,6 @@ class Run:
         if self.accelerator.num_processes > 1:
             raise InputError("finetune", f"{self.accelerator.num_processes} processes", "start it in one")
         self.rows = Labelled(task, self.kind, tokenizer)
-        self.windows: Any = "mean" if self.kind.description.windows == "cut" else self.kind.description.windows
         self.per_epoch = math.ceil(len(self.rows.features["train"]) / settings.batch_size)
         self.updates = max(settings.epochs * self.per_epoch, settings.min_updates)
         self.every = every(settings, updates=self.updates, validation=len(self.rows.features["validation"]))
@@ -164,9 +163,9 @@ class Run:
         small = with_tokens(whole, self.rows.used)
         choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
         judge = self.kind.judge(self.task.train, settings)
-        halts, options = settings.halting, {"windows": self.windows, "chunk": settings.chunk}
+        halts = settings.halting
         if halts is None:
-            objective = Supervised(small, judge, **options)
+            objective = Supervised(small, judge, windows=self.kind.description.merge, chunk=settings.chunk)
         else:
             objective = Halting(small, judge, halts, taught=self.taught)
         self.objective = objective.to(self.accelerator.device)
@@ -239,7 +238,7 @@ class Run:
     def outputs(self, split: str) -> tuple[list[Any], float]:
         """(what the model says of each unit of a split, the mean loss)."""
         objective, features = self.objective.eval(), self.rows.features[split]
-        where: Any = {"pad_id": self.rows.pad, "device": self.device, "windows": self.windows}
+        where: Any = {"pad_id": self.rows.pad, "device": self.device, "windows": self.kind.description.merge}
         return outputs(objective.model, features, objective.judge, **where, autocast=self.accelerator.autocast())
 
     def settled(self, outputs: Outputs) -> Kind:

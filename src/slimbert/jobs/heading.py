@@ -5,7 +5,7 @@ from typing import Any
 
 from ..config import HeadConfig
 from ..model import Model, fresh, with_dropout
-from ..model.exits import DactConfig, ExitsConfig
+from ..model.exits import EarlyConfig
 from ..model.heads import PoolerConfig, SequenceConfig
 from .depth import warm_start
 
@@ -22,7 +22,7 @@ def with_head(model: Model, head: HeadConfig, *, dropout: float, seed: int) -> M
     old: Any = model.config.head
     same = old is not None and _in_unit_of(config.head, with_dropout(old, dropout)) == config.head
     pooler = isinstance(old, PoolerConfig) and isinstance(head, SequenceConfig) and head.hidden == "tanh"
-    if isinstance(head, DactConfig | ExitsConfig) and not same:
+    if isinstance(head, EarlyConfig) and not same:
         warm_start(made, model)
     if (same or pooler) and made.head is not None and model.head is not None:
         made.head.load_state_dict({**made.head.state_dict(), **model.head.state_dict()})

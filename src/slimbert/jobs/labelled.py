@@ -29,7 +29,7 @@ class Labelled:
         self.at_random = kind.at_random
         self.splits = {name: split for name in ("train", "validation", "test") if (split := getattr(task, name))}
         found = {name: kind.features(split, labelled=True) for name, split in self.splits.items()}
-        pad_id = tokenizer.special.pad or 0
+        pad_id = tokenizer.special.pad
         occurring = np.unique(np.concatenate([[pad_id], *(row for one in found.values() for row in one.ids)]))
         place = np.zeros(tokenizer.vocab_size, dtype=np.int64)
         place[occurring] = np.arange(len(occurring))
@@ -60,40 +60,25 @@ class Labelled:
 
 
 @torch.inference_mode()
-def answered(
-    model: Model,
-    features: Features,
-    *,
-    pad_id: int,
-    device: str,
-    windows: Windows = "mean",
-    batch_size: int = 64,
-    autocast: AbstractContextManager[Any] | None = None,
-) -> Iterator[tuple[Any, dict[str, Tensor], Tensor]]:
-    """(units, their batch, the model's answers) over units of similar length, the longest first."""
-    batches = similar_rows(features.lengths(), most=batch_size, pass_tokens=pass_tokens(device))
-    with autocast or nullcontext():
-        for index in batches:
-            batch = features.batch(index, pad_id=pad_id, device=device)
-            yield index, batch, answer(model, batch, windows=windows, chunk=CHUNK)
-
-
 def outputs(
     model: Model,
     features: Features,
-    judge: Judge,
+    judge: Judge | None,
     *,
     pad_id: int,
     device: str,
     windows: Windows,
-    autocast: AbstractContextManager[Any],
+    batch_size: int = 64,
+    autocast: AbstractContextManager[Any] | None = None,
 ) -> tuple[list[Any], float]:
-    """(what the model says of each unit, the mean loss)."""
+    """(what the model says of each unit, the mean loss; 0 without a judge). Units of similar length are one batch."""
     out: list[Any] = [None] * len(features)
     total = 0.0
-    found = answered(model, features, pad_id=pad_id, device=device, windows=windows, autocast=autocast)
-    for index, batch, answers in found:
-        total += float(judge(answers, batch)) * len(index)
-        for unit, one in zip(index, answers.cpu().numpy(), strict=True):
-            out[unit] = one
-    return out, total / len(features)
+    with autocast or nullcontext():
+        for index in similar_rows(features.lengths(), most=batch_size, pass_tokens=pass_tokens(device)):
+            batch = features.batch(index, pad_id=pad_id, device=device)
+            answers = answer(model, batch, windows=windows, chunk=CHUNK)
+            total += 0.0 if judge is None else float(judge(answers, batch)) * len(index)
+            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
+                out[unit] = one
+    return out, total / max(len(features), 1)

@@ -13,9 +13,9 @@ from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import EncoderConfig, Model, ModelConfig, Place, SpecialTokens, exact_place, fresh, headless, save_model
 from ..model import narrow as narrowed_model
-from ..model.folder import model_type, read_description
+from ..model.folder import task_of
 from ..model.heads import MaskedLmConfig
-from ..model.model import usual_special
+from ..model.model import parameter_count, usual_special
 from ..model.narrowing import is_exact
 from ..model.presets import PRESETS, is_pattern
 from ..parts.mixed import Padding
@@ -84,7 +84,7 @@ def convert(
     if encoder_only:
         model = headless(model)
     if to == "slimbert":
-        return _write(model, out, pieces, notes, extra={} if encoder_only else _task(name))
+        return _write(model, out, pieces, notes, task=None if encoder_only else task_of(name))
     from ..hf import convert as layouts  # only here: our own folders are written without it
 
     said = layouts.write(model, out, layout)
@@ -108,7 +108,7 @@ def narrow(name: str | Path, *, out: str | Path, at: int | None = None, exact: b
     encoder = model.config.encoder
     place = exact_place(encoder) if at is None else Place(at)
     made = narrowed_model(model, place)
-    return _write(made, out, pieces, (*notes, _about(encoder, place)), extra=_task(name))
+    return _write(made, out, pieces, (*notes, _about(encoder, place)), task=task_of(name))
 
 
 def configure(name: str | Path, settings: Sequence[str] = ()) -> ModelConfig:
@@ -176,13 +176,6 @@ def _fitted(config: ModelConfig, tokenizer: TextTokenizer, *, explicit: bool) ->
     return replace(config, encoder=replace(config.encoder, embedding=embedding), special=special)
 
 
-def _task(name: str | Path) -> dict[str, Any]:
-    """What a folder of ours says of the task it was fine-tuned for, as it stands in config.json."""
-    own = (Path(name) / "config.json").is_file() and model_type(name) == "slimbert"
-    task = read_description(name).get("task") if own else None
-    return {"task": task} if task else {}
-
-
 def _about(encoder: EncoderConfig, place: Place) -> str:
     """What a narrowing at `place` means for the answers."""
     where = f"before layer {place.layer}" + (f", mixer {place.mixer}" if place.mixer else "")
@@ -197,9 +190,9 @@ def _write(
     tokenizer: TextTokenizer | None,
     notes: tuple[str, ...],
     *,
-    extra: dict[str, Any] | None = None,
+    task: dict[str, Any] | None = None,
 ) -> Made:
-    save_model(model, out, extra=extra)
+    save_model(model, out, extra={"task": task} if task else {})
     if tokenizer is not None:
         tokenizer.save(out)
     return _made(model, out, tokenizer, notes)
@@ -207,7 +200,6 @@ def _write(
 
 def _made(model: Model, out: str | Path, tokenizer: TextTokenizer | None, notes: tuple[str, ...]) -> Made:
     encoder = model.config.encoder
-    layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
     head = getattr(model.config.head, "kind", None)
-    size = sum(value.numel() for value in model.parameters())
+    layers, size = encoder.depth(), parameter_count(model)
     return Made(str(out), layers, encoder.dim, encoder.embedding.vocab, head, size, tokenizer is not None, notes)

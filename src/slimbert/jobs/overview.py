@@ -12,6 +12,7 @@ from ..model import ModelConfig, skeleton
 from ..model.cost import PartCost, cost
 from ..model.folder import load_config, model_type
 from ..model.heads import MaskedLmConfig
+from ..model.model import parameter_count
 from ..model.presets import LETTERS, PRESETS, Sizes, is_pattern
 from ..train.environment import environment
 from ..train.recipe import recipes
@@ -76,11 +77,10 @@ def show(
     if keep is not None and keep > length:
         raise InputError("--keep", f"{keep} of {length} tokens", "give at most --length")
     trained, asked = (cost(config, batch=batch, length=length, keep=keep, training=one) for one in (True, False))
-    layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
     return Shown(
         model=str(model),
         dim=encoder.dim,
-        layers=layers,
+        layers=encoder.depth(),
         vocab=encoder.embedding.vocab,
         batch=batch,
         length=length,
@@ -114,12 +114,9 @@ def known() -> Known:
     presets = []
     for name, make in PRESETS.items():
         encoder = make()
-        size = sum(
-            value.numel() for value in skeleton(ModelConfig(encoder=encoder, head=MaskedLmConfig())).parameters()
-        )
-        heads = max((mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")), default=0)
-        layers = sum(hasattr(layer, "mix") for layer in encoder.layers)
-        presets.append(Preset(name, layers, encoder.dim, heads, size, (make.__doc__ or "").strip()))
+        size = parameter_count(skeleton(ModelConfig(encoder=encoder, head=MaskedLmConfig())))
+        about = (make.__doc__ or "").strip()
+        presets.append(Preset(name, encoder.depth(), encoder.dim, encoder.most_heads(), size, about))
     kinds = {role: tuple(sorted(table)) for role, table in sorted(KINDS.items()) if role not in ("model", "encoder")}
     letters = {letter: getattr(make(Sizes()), "kind", "") for letter, make in LETTERS.items()}
     return Known(tuple(presets), kinds, letters, tuple(path.stem for path in recipes()))

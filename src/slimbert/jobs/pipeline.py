@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..model.folder import answers_like, model_type, read_description
+from ..model.folder import answers_like, is_ours, read_description
 from ..train.engine import device_of
 from .predict import Predictor, load
 
@@ -87,7 +87,7 @@ def pipeline(task: str, model: str | Path, *, device: str | None = None) -> Any:
     asked = OTHER_NAMES.get(task, task)
     if asked not in HEADS:
         raise InputError(f"pipeline {task!r}", "no such task", f"choose one of {', '.join(HEADS)}")
-    if (Path(model) / "config.json").is_file() and model_type(model) == "slimbert":
+    if is_ours(model):
         _check_head(asked, model)
     if asked == QUESTIONS:
         return QuestionAnswering(load(model, device=device))

@@ -14,8 +14,8 @@ from ..data.tasks import Split
 from ..data.tokenizer import TextTokenizer
 from ..errors import InputError
 from ..model import Model
-from ..model.exits import DactConfig, ExitsConfig
-from ..model.folder import model_type, read_description
+from ..model.exits import EarlyConfig
+from ..model.folder import task_of
 from ..model.heads import (
     EmbedConfig,
     MaskedLmConfig,
@@ -28,14 +28,14 @@ from ..model.heads import (
 from ..train.chunked import pass_tokens
 from ..train.engine import choose_core, device_of
 from ..train.objectives import Batch
-from .depth import AskedDepth, Depth, Ran, chosen_depth, run_adaptively
-from .labelled import answered
+from .depth import AskedDepth, Depth, Ran, can_stop, chosen_depth, run_adaptively
+from .labelled import outputs
 from .source import open_encoder
 from .tasks import Description, Kind, kind_of
 from .tasks.features import Features, collate
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
-FINE_TUNED = SequenceConfig | TokenConfig | SpanConfig | DactConfig | ExitsConfig
+FINE_TUNED = SequenceConfig | TokenConfig | SpanConfig | EarlyConfig
 
 
 class Filled(NamedTuple):
@@ -115,19 +115,15 @@ class Predictor:
         """What the model says of each unit."""
         if self.depth is not None:
             return self.ran(features, self.depth).outputs
-        out: list[Any] = [None] * len(features)
-        windows: Any = "mean" if self.task.windows == "cut" else self.task.windows
-        for index, _, answers in answered(
+        return outputs(
             self.model,
             features,
+            None,
             pad_id=self.pad_id,
             device=self.device,
-            windows=windows,
+            windows=self.task.merge,
             batch_size=self.batch_size,
-        ):
-            for unit, one in zip(index, answers.cpu().numpy(), strict=True):
-                out[unit] = one
-        return out
+        )[0]
 
     def embed(self, texts: Texts, *, normalise: bool = False) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """One vector per text [N, dim]: the mean of its real tokens, of length 1 where `normalise`.
@@ -160,8 +156,6 @@ class Predictor:
         mask = self.tokenizer.special.mask
         ids = self.tokenizer.encode([text], self.task.max_len)[0]
         places = np.flatnonzero(ids == mask)
-        if mask is None:
-            raise InputError("model", "its tokenizer has no mask token", "use a masked language model")
         if not len(places):
             raise InputError(
                 "text", f"no mask in {text!r}", f"write {self.tokenizer.pieces[mask]} where a word is missing"
@@ -190,7 +184,7 @@ class Predictor:
 
     @property
     def pad_id(self) -> int:
-        return self.tokenizer.special.pad or 0
+        return self.tokenizer.special.pad
 
     def _check(self, texts: Texts, wanted: int | None = None) -> None:
         if isinstance(texts, str):
@@ -217,10 +211,8 @@ def load(
     depth: of a run that can stop early, see jobs/depth/choose.py; by default its answers are those of all layers.
     """
     model, tokenizer, _ = open_encoder(folder)
-    own = (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
-    said = read_description(folder).get("task") if own else None
+    said = task_of(folder)
     made = Predictor(model, tokenizer, task=None if said is None else Description.read(said), device=device)
-    halts = isinstance(model.config.head, DactConfig | ExitsConfig)
-    if halts or depth not in (None, AskedDepth()):
+    if can_stop(model) or depth not in (None, AskedDepth()):
         made.depth = chosen_depth(model, made.kind, depth, run=folder)
     return made

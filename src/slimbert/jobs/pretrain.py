@@ -17,7 +17,7 @@ from ..model import Model
 from ..train import checkpoints
 from ..train.engine import anywhere, check_compile, choose_core, device_of, engine, is_first_process
 from ..train.evaluate import validate
-from ..train.loop import Start, Step, restore, snapshot, train
+from ..train.loop import Start, Step, restore, seed_dropout, snapshot, train
 from ..train.optim import adamw, rate
 from ..train.progress import Progress
 from ..train.recipe import Recipe, read_recipe, seconds
@@ -168,7 +168,7 @@ class Run:
         found = checkpoints.newest(self.folder.checkpoints, tell=self._say) if resume else None
         if resume and found is None:
             self._say(f"no whole checkpoint yet: starting at step {self.begin.step}")
-        start, seed, rank = self.begin, self.recipe.train.seed, self.accelerator.process_index
+        start, rank = self.begin, self.accelerator.process_index
         if found is not None:
             if found.state.get("run") != json.loads(json.dumps(self.identity())):
                 raise InputError(found.path, "made by another recipe or other data", "resume with those it began with")
@@ -177,7 +177,7 @@ class Run:
             self.lowest, self.ahead, self.saved = found.state["lowest"], found.state["ahead"], found.step
             self._say(f"going on from step {found.step} of {found.path}")
         if found is None or rank:  # dropout: the checkpoint holds the state of the first process
-            torch.manual_seed(seed + 1_000_003 * start.step + 7_919 * rank)
+            seed_dropout(self.recipe.train.seed, step=start.step, rank=rank)
         if self.main:
             self.folder.cut(start.step)
             checkpoints.drop_after(self.folder.checkpoints, start.step)

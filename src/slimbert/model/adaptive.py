@@ -192,11 +192,11 @@ def adaptive(
     for n, block in enumerate(blocks):
         work.append((n, len(rows), (state.x if state.memory is None else state.memory).shape[1]))
         state = block(state)
-        said = head.said(n, encoder.read(state))
-        value = head.value(said.logits)
-        answer = value if answer is None or said.log_h is None else accumulate(answer, value, p)
-        if said.log_h is not None:
-            p = p * said.log_h.exp()
+        unit = head.unit_answer(n, encoder.read(state))
+        value = head.value(unit.logits)
+        answer = value if answer is None or unit.log_h is None else accumulate(answer, value, p)
+        if unit.log_h is not None:
+            p = p * unit.log_h.exp()
         left = len(blocks) - n - 1
         seen = Seen(value, answer, p, left, real, memory)
         settled, memory = policy.stop(seen, head)
@@ -226,7 +226,7 @@ def packed(state: State, stay: Tensor, *, trim: bool = True) -> State:
     state = state._replace(**batch, losses=(), maps=())
     narrowed = state.memory is not None
     mask = state.memory_mask if narrowed else state.mask if state.index is None else None
-    if mask is None or state.relative is not None or not trim:
+    if mask is None or not trim:
         return state
     real = mask.any(dim=0).nonzero()
     longest = int(real[-1]) + 1 if len(real) else 1
@@ -241,8 +241,7 @@ def packed(state: State, stay: Tensor, *, trim: bool = True) -> State:
 
 def _reads_padding(encoder: EncoderConfig) -> bool:
     """Whether some mixer reads padded places, as published convolutions do: cutting them would change real ones."""
-    mixers = [mixer for step in encoder.layers for mixer in getattr(step, "mix", ())]
-    return any(getattr(mixer, "padding", None) == "published" for mixer in mixers)
+    return any(getattr(mixer, "padding", None) == "published" for _, mixer in encoder.mixers())
 
 
 def _given(answer: Tensor, settled: Tensor, p: Tensor, left: int, head: Exits, policy: Policy) -> Tensor:

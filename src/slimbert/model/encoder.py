@@ -1,6 +1,6 @@
 """The encoder: embed, fold the steps over the state, norm."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -40,6 +40,14 @@ class EncoderConfig:
             for j, mixer in enumerate(getattr(layer, "mix", ())):
                 yield f"layers[{i}].mix[{j}]", mixer
 
+    def depth(self) -> int:
+        """Layers, a narrowing not counted."""
+        return sum(hasattr(step, "mix") for step in self.layers)
+
+    def most_heads(self) -> int:
+        """Of any one mixer; 0 where none has heads."""
+        return max((mixer.heads for _, mixer in self.mixers() if hasattr(mixer, "heads")), default=0)
+
     def last_token_mixer(self) -> tuple[int, int]:
         """(layer, place in its mix) of the last mixer that reads other rows; (-1, -1) where none does."""
         found = [
@@ -77,13 +85,17 @@ class EncoderConfig:
             raise InputError(f"{path}.layers[{narrows[1]}]", "a second narrowing", "keep one")
         for i in narrows:
             for j, step in enumerate(self.layers[i:], i):
-                reads = any(getattr(mixer, "mixes_tokens", False) for mixer in getattr(step, "mix", ()))
-                if reads and not self.layers[i].memory:  # type: ignore[attr-defined]
+                if mixes_tokens([step]) and not self.layers[i].memory:  # type: ignore[attr-defined]
                     raise InputError(
                         f"{path}.layers[{j}]",
                         "reads other positions after a narrowing without memory",
                         f"set layers[{i}].memory: true",
                     )
+
+
+def mixes_tokens(steps: Iterable[Any]) -> bool:
+    """Whether a mixer of these steps reads other rows."""
+    return any(getattr(mixer, "mixes_tokens", False) for step in steps for mixer in getattr(step, "mix", ()))
 
 
 Block = Callable[[State], State]

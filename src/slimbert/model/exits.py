@@ -18,20 +18,20 @@ from ..errors import InputError
 from ..parts.activation import Activation, activation
 from ..parts.dropout import Dropout
 from ..state import State
-from .halting import Answers, Range, mixture, values
-from .heads import Pool, pooled
+from .halting import Range, mixture, values
+from .heads import Answers, Pool, check_labels, pooled
 
 Positive = Annotated[float, Between(1e-6, 1)]
 
 
-class Said(NamedTuple):
+class UnitAnswer(NamedTuple):
     """What one unit says: logits [B, C] ([B, W, C] of tags), and log h [B] where it halts."""
 
     logits: Tensor
     log_h: Tensor | None
 
 
-class Everything(NamedTuple):
+class UnitAnswers(NamedTuple):
     """What all units say: N logits, log h [B, N] where they halt, and the answer of the whole [B, ..., C]."""
 
     logits: tuple[Tensor, ...]
@@ -60,7 +60,7 @@ class DactConfig:
     high: float = 1.0
 
     def check(self, path: str) -> None:
-        check_labels(self, path)
+        check_labels(self.labels, self.answer, path)
         if not self.low < self.high:
             raise InputError(
                 f"{path}.high", f"{self.high} is not above low, {self.low}", "give the range of the labels"
@@ -88,7 +88,7 @@ class ExitsConfig:
     high: float = 1.0
 
     def check(self, path: str) -> None:
-        check_labels(self, path)
+        check_labels(self.labels, self.answer, path)
 
     def fits(self, encoder: Any, path: str) -> None:
         check_units(self, encoder, path)
@@ -97,12 +97,7 @@ class ExitsConfig:
         return Exits(self, dim)
 
 
-def check_labels(config: Any, path: str) -> None:
-    """Raise InputError where labels and kind of answer contradict each other."""
-    least, most = {"class": (2, None), "tags": (2, None), "labels": (1, None), "number": (1, 1)}[config.answer]
-    count = len(config.labels)
-    if count < least or (most and count > most) or len(set(config.labels)) != count:
-        raise InputError(f"{path}.labels", f"{count} labels for {config.answer}", "name each once; a number has one")
+EarlyConfig = DactConfig | ExitsConfig  # heads that answer after every trace point
 
 
 def check_units(config: Any, encoder: Any, path: str) -> None:
@@ -119,7 +114,7 @@ class Unit(nn.Module):
     dim * width + width * (C + 1) multiply-adds per row. The halting value is read at the first row.
     """
 
-    def __init__(self, config: DactConfig | ExitsConfig, dim: int) -> None:
+    def __init__(self, config: EarlyConfig, dim: int) -> None:
         super().__init__()
         width = config.width or dim
         self.first_bias = getattr(config, "bias", 0.0)
@@ -158,17 +153,17 @@ class Exits(nn.Module):
         self.units = nn.ModuleList(Unit(config, dim) for _ in range(count))
 
     def forward(self, trace: Sequence[State]) -> Tensor:
-        return self.everything(trace).answer
+        return self.unit_answers(trace).answer
 
-    def everything(self, trace: Sequence[State]) -> Everything:
+    def unit_answers(self, trace: Sequence[State]) -> UnitAnswers:
         """What the units say of the states at all trace points, and what it comes to."""
-        said = [self.said(n, state) for n, state in enumerate(trace)]
-        logits = tuple(one.logits for one in said)
-        halts = [one.log_h for one in said if one.log_h is not None]
+        each = [self.unit_answer(n, state) for n, state in enumerate(trace)]
+        logits = tuple(one.logits for one in each)
+        halts = [one.log_h for one in each if one.log_h is not None]
         log_h = torch.stack(halts, dim=1) if halts else None
-        return Everything(logits, log_h, self.whole(logits, log_h))
+        return UnitAnswers(logits, log_h, self.whole(logits, log_h))
 
-    def said(self, n: int, state: State) -> Said:
+    def unit_answer(self, n: int, state: State) -> UnitAnswer:
         """What unit n (from 0) says of the state at its trace point."""
         first = x = pooled(state, self.pool)
         if self.detached:
@@ -177,8 +172,8 @@ class Exits(nn.Module):
             x = state.x if state.index is None else state.x[:, 1:]
         logits, z = self.units[min(n, len(self.units) - 1)](x, first)
         if z is None:
-            return Said(logits, None)
-        return Said(logits, functional.logsigmoid(z.float()) + math.log(self.config.h_max))
+            return UnitAnswer(logits, None)
+        return UnitAnswer(logits, functional.logsigmoid(z.float()) + math.log(self.config.h_max))
 
     def value(self, logits: Tensor) -> Tensor:
         """y of logits."""

@@ -45,14 +45,14 @@ def save_model(model: Model, folder: str | Path, *, extra: Mapping[str, Any] | N
     return path
 
 
-def load_model(folder: str | Path, *, verify: bool = True) -> Model:
+def load_model(folder: str | Path) -> Model:
     """The model of a folder, in float32 on the CPU, in evaluation mode.
 
     Raises InputError where a file is missing, cut short, changed, or does not fit its config.
     """
     path = Path(folder)
     config = load_config(path)
-    tensors = read_tensors(path / "model.safetensors", verify=verify)
+    tensors = read_tensors(path / "model.safetensors")
     model = skeleton(config)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
@@ -60,8 +60,7 @@ def load_model(folder: str | Path, *, verify: bool = True) -> Model:
         name = next(iter(wanted.keys() ^ found.keys()), None) or next(n for n in wanted if wanted[n] != found[n])
         problem = f"{name!r} is {found.get(name, 'missing')}, its config asks for {wanted.get(name, 'no such tensor')}"
         raise InputError(path / "model.safetensors", problem, "write the folder again, or mend config.json")
-    if verify:
-        check_hashed(path, ["config.json"])
+    check_hashed(path, ["config.json"])
     whole = {name: t.to(torch.float32 if t.is_floating_point() else t.dtype, copy=True) for name, t in tensors.items()}
     return fill(model, whole).eval()
 
@@ -90,6 +89,16 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return data
 
 
+def is_ours(folder: str | Path) -> bool:
+    """Whether a model folder of slimbert stands there."""
+    return (Path(folder) / "config.json").is_file() and model_type(folder) == "slimbert"
+
+
+def task_of(folder: str | Path) -> dict[str, Any] | None:
+    """What a folder of ours says of the task it was fine-tuned for; None elsewhere."""
+    return read_description(folder).get("task") if is_ours(folder) else None
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """All of config.json of a folder, whoever wrote it."""
     path = folder / "config.json"
@@ -109,14 +118,13 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     """What config.json says: names for transformers first, then the complete config."""
     encoder = config.encoder
     labels = getattr(config.head, "labels", ())
-    heads = [mixer.heads for _, mixer in encoder.mixers() if hasattr(mixer, "heads")]
     out: dict[str, Any] = {
         "model_type": "slimbert",
         "architectures": [ARCHITECTURES.get(answers_like(dump(config.head) or {}), "SlimbertModel")],
         "format": FORMAT,
         "hidden_size": encoder.dim,
-        "num_hidden_layers": sum(hasattr(layer, "mix") for layer in encoder.layers),
-        "num_attention_heads": max(heads, default=1),
+        "num_hidden_layers": encoder.depth(),
+        "num_attention_heads": max(encoder.most_heads(), 1),
         "vocab_size": encoder.embedding.vocab,
         "max_position_embeddings": encoder.embedding.max_len,
         "dtype": "float32",
@@ -140,7 +148,7 @@ def answers_like(head: Mapping[str, Any]) -> str:
     return kind
 
 
-def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a safetensors file; InputError where it is missing, cut short or changed."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -150,7 +158,7 @@ def read_tensors(path: Path, *, verify: bool = True) -> dict[str, Tensor]:
         raise InputError(path, "missing", "a model folder holds config.json and model.safetensors") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(path, f"cut short or not safetensors ({error})"[:200], "copy or write it again") from None
-    if verify and "sha256" in metadata and metadata["sha256"] != digest(tensors):
+    if "sha256" in metadata and metadata["sha256"] != digest(tensors):
         raise InputError(path, "its bytes are not those that were written", "copy or write it again")
     return tensors
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..parts.narrow import NarrowConfig
 from ..subnet import axes_of
-from .encoder import EncoderConfig
+from .encoder import EncoderConfig, mixes_tokens
 
 
 def generator_of(
@@ -39,8 +39,7 @@ def generator_of(
         if narrow >= count:
             raise InputError(f"{path}.narrow", f"{narrow}, the generator has {count} layers", "narrow before the last")
         place = ([0, *ends])[narrow]
-        reads = any(getattr(mixer, "mixes_tokens", False) for step in made[place:] for mixer in _mix(step))
-        made.insert(place, NarrowConfig(memory=reads))
+        made.insert(place, NarrowConfig(memory=mixes_tokens(made[place:])))
     embedding = dataclasses.replace(encoder.embedding, width=encoder.embedding.width or encoder.dim)
     return dataclasses.replace(encoder, dim=dim, embedding=embedding, layers=tuple(made))
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Answers = Literal["class", "labels", "number", "tags"]
+from .heads import Answers
+
 Rule = Literal["tight", "published"]
 Ponder = Literal["p", "h"]
 Shape = Literal["unit", "linear", "exp"]

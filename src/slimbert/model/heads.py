@@ -18,7 +18,9 @@ from ..parts.norm import LayerNormConfig
 from ..state import State
 
 Pool = Literal["cls", "mean"]
-Answer = Literal["class", "labels", "number"]
+Answer = Literal["class", "labels", "number"]  # of a text
+Answers = Literal["class", "labels", "number", "tags"]  # of a text, or of each of its words
+LEAST: dict[Answers, int] = {"class": 2, "tags": 2, "labels": 1, "number": 1}  # names that an answer has
 
 
 @kind("masked_lm", role="head")
@@ -98,12 +100,7 @@ class SequenceConfig:
     deviation: float = 1.0
 
     def check(self, path: str) -> None:
-        least = 2 if self.answer == "class" else 1
-        if len(self.labels) < least or len(set(self.labels)) != len(self.labels):
-            many = "two or more" if least == 2 else "one or more"
-            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", f"name {many}, each once")
-        if self.answer == "number" and len(self.labels) > 1:
-            raise InputError(f"{path}.labels", f"{len(self.labels)} names for one number", "give it one name")
+        check_labels(self.labels, self.answer, path)
         if not self.deviation > 0:
             raise InputError(f"{path}.deviation", f"{self.deviation} is no deviation", "give a positive number")
 
@@ -138,8 +135,7 @@ class TokenConfig:
     dropout: Share = 0.0
 
     def check(self, path: str) -> None:
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise InputError(f"{path}.labels", f"{len(self.labels)} labels", "name two or more, each once")
+        check_labels(self.labels, "tags", path)
 
     def build(self, dim: int, *, vocab: int, width: int) -> "Token":
         return Token(self, dim)
@@ -225,6 +221,14 @@ class Pooler(nn.Module):
 
     def forward(self, state: State, table: Tensor) -> Tensor:
         return self.act(self.dense(pooled(state, "cls")))
+
+
+def check_labels(labels: tuple[str, ...], answer: Answers, path: str) -> None:
+    """Raise InputError where labels and kind of answer contradict each other."""
+    count = len(labels)
+    if count < LEAST[answer] or (answer == "number" and count > 1) or len(set(labels)) != count:
+        remedy = "name each once: one for a number, two or more for a class or tags"
+        raise InputError(f"{path}.labels", f"{count} labels for {answer}", remedy)
 
 
 def reads_first_row(head: HeadConfig | None) -> bool:

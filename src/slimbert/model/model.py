@@ -133,6 +133,11 @@ def fill(bare: Model, tensors: Mapping[str, Tensor]) -> Model:
     return bare
 
 
+def parameter_count(model: nn.Module) -> int:
+    """All its weights, a shared one once."""
+    return sum(value.numel() for value in model.parameters())
+
+
 class _Unfilled(TorchFunctionMode):
     """Leaves out what modules draw when they are made: on the meta device it fills nothing, and imports for seconds."""
 

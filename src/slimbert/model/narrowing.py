@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..config import StepConfig
 from ..errors import InputError
 from ..parts.narrow import NarrowConfig
-from .encoder import EncoderConfig
+from .encoder import EncoderConfig, mixes_tokens
 from .model import Model, fill, skeleton
 
 LAYERS = "encoder.layers."
@@ -77,8 +77,7 @@ def _layers(encoder: EncoderConfig, place: Place) -> tuple[StepConfig, ...]:
         split: Any = after[0]
         before.append(dataclasses.replace(split, mix=split.mix[: place.mixer]))
         after[0] = dataclasses.replace(split, mix=split.mix[place.mixer :])
-    reads = any(getattr(mixer, "mixes_tokens", False) for step in after for mixer in getattr(step, "mix", ()))
-    return (*before, NarrowConfig(memory=reads), *after)
+    return (*before, NarrowConfig(memory=mixes_tokens(after)), *after)
 
 
 def _renamed(name: str, place: Place) -> str:

@@ -21,7 +21,7 @@ from ..parts.mlp import MlpConfig
 from ..parts.narrow import NarrowConfig
 from ..parts.norm import LayerNormConfig
 from ..parts.residual import LayerConfig, Wiring
-from .encoder import EncoderConfig
+from .encoder import EncoderConfig, mixes_tokens
 
 PRESETS: dict[str, Callable[[], EncoderConfig]] = {}
 
@@ -147,9 +147,7 @@ class Sizes:
 
     dim: int = 256
     head_dim: int = 64
-    hidden: int = 0  # 0: 4 x dim
-    vocab: int = 30522
-    max_len: int = 512
+    hidden: int | None = None  # None: 4 x dim
 
 
 def _mixed(sizes: Sizes) -> MixedAttentionConfig:
@@ -189,7 +187,7 @@ def from_pattern(
     `wiring` None: a pattern with a letter of GroupBERT (PRE_NORM) is wired as GroupBERT, any other as BERT; that is for
     the whole encoder: `pre` brings a final norm and an eps of 1e-3 in every norm, `post` neither.
     """
-    sizes = Sizes(dim=dim, head_dim=head_dim, hidden=hidden or 0, vocab=vocab, max_len=max_len)
+    sizes = Sizes(dim=dim, head_dim=head_dim, hidden=hidden)
     if dim % head_dim and dim > head_dim:
         raise InputError("head_dim", f"{head_dim} does not divide the width {dim}", "--set head_dim=... that does")
     wired: Wiring = wiring or ("pre" if set(text) & set(PRE_NORM) else "post")
@@ -198,8 +196,7 @@ def from_pattern(
         raise InputError(f"pattern {text!r}", "more than one ':'", "narrow once")
     layers = sides[0]
     if len(sides) == 2:
-        reads = any(getattr(m, "mixes_tokens", False) for step in sides[1] for m in getattr(step, "mix", ()))
-        layers = (*sides[0], NarrowConfig(memory=reads), *sides[1])
+        layers = (*sides[0], NarrowConfig(memory=mixes_tokens(sides[1])), *sides[1])
     norm = NORMS[wired]
     embedding = AbsoluteConfig(vocab=vocab, max_len=max_len, norm=norm)
     return EncoderConfig(dim=dim, embedding=embedding, layers=layers, final_norm=norm if wired == "pre" else None)

@@ -13,9 +13,7 @@ from ..state import Context
 from .absorbed import absorbed, pays
 from .core import Core, Explicit
 from .linear import Fused
-from .position import Alibi, Rotary, scores_bias, turned
-
-Position = Rotary | Alibi
+from .position import Position, Rotary, scores_bias, turned
 
 
 class Attends(Protocol):

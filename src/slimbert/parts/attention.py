@@ -8,12 +8,11 @@ maps of keys and values (absorbed.py); many may find them computed already (proj
 from torch import Tensor, nn
 
 from ..config import Count, PositionConfig, Share, kind
-from ..errors import InputError
 from ..state import Context, Mixed
-from .attend import Position, absorbs, attend
+from .attend import absorbs, attend
 from .core import Core, Sdpa
 from .linear import Fused
-from .position import RotaryConfig
+from .position import build_position, check_position
 from .projected import Reads
 
 
@@ -28,8 +27,7 @@ class AttentionConfig:
     mixes_tokens = True
 
     def check(self, dim: int, path: str) -> None:
-        if isinstance(self.position, RotaryConfig) and self.head_dim % 2:
-            raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {self.head_dim} is odd", "make it even")
+        check_position(self.position, self.head_dim, path)
 
     def build(self, dim: int) -> "Attention":
         return Attention(self, dim)
@@ -53,9 +51,7 @@ class Attention(nn.Module):
         self.heads, self.dropout = config.heads, config.dropout
         self.qkv = Fused(dim, (width,) * 3, bias=config.bias)
         self.out = nn.Linear(width, dim, bias=config.bias)
-        self.position: Position | None = (
-            None if config.position is None else config.position.build(config.heads, config.head_dim)
-        )
+        self.position = build_position(config.position, heads=config.heads, head_dim=config.head_dim)
         self.core: Core = Sdpa()
         self.absorb: bool | None = None
 

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ..config import Count, PositionConfig, Share, kind
 from ..errors import InputError
 from ..state import Context, Mixed, pick
-from .attend import Position, absorbs, attend
+from .attend import absorbs, attend
 from .core import Core, Sdpa
 from .depthwise import Depthwise
 from .dynamic import convolve, of_taps
 from .linear import Fused
-from .position import RotaryConfig
+from .position import build_position, check_position
 from .projected import Reads
 from .taps import readable, real, taken
 
@@ -72,8 +72,7 @@ class MixedAttentionConfig:
         if (self.span_heads or 0) < self.heads:
             problem = f"{self.span_heads} heads of the query for {self.heads} that attend"
             raise InputError(f"{path}.span_heads", problem, f"give at least {self.heads}, or null")
-        if isinstance(self.position, RotaryConfig) and self.head_dim % 2:
-            raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {self.head_dim} is odd", "make it even")
+        check_position(self.position, self.head_dim, path)
 
     def build(self, dim: int) -> "MixedAttention":
         return MixedAttention(self, dim)
@@ -113,9 +112,7 @@ class MixedAttention(nn.Module):
         self.point = nn.Linear(dim, span, bias=config.bias)
         self.span = nn.Linear(span, self.conv_heads * config.kernel, bias=config.bias)
         self.out = nn.Linear(self.attend + conv, dim, bias=config.bias)
-        self.position: Position | None = (
-            None if config.position is None else config.position.build(config.heads, config.head_dim)
-        )
+        self.position = build_position(config.position, heads=config.heads, head_dim=config.head_dim)
         self.core: Core = Sdpa()
         self.absorb: bool | None = None
 

@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..config import NonNegative, kind
+from ..config import NonNegative, PositionConfig, kind
+from ..errors import InputError
 from ..state import Context, places
 from .core import additive
 
@@ -73,6 +74,20 @@ class Alibi(nn.Module):
         return -self.slopes[:, None, None] * distance[:, None].to(self.slopes.dtype)
 
 
+Position = Rotary | Alibi
+
+
+def check_position(position: PositionConfig | None, head_dim: int, path: str) -> None:
+    """Raise InputError where heads of this width cannot have positions of this config."""
+    if isinstance(position, RotaryConfig) and head_dim % 2:
+        raise InputError(f"{path}.head_dim", f"rotary positions turn pairs, {head_dim} is odd", "make it even")
+
+
+def build_position(position: PositionConfig | None, *, heads: int, head_dim: int) -> Position | None:
+    """The module of a config; None for None."""
+    return None if position is None else position.build(heads, head_dim)
+
+
 def alibi_slopes(heads: int) -> list[float]:
     """2^(-8h/H) for a power of two; else those of the next lower one, then every second of the next higher one."""
     lower = 2 ** int(math.log2(heads))
@@ -80,7 +95,7 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes + [2 ** (-4 * (h + 1) / lower) for h in range(0, 2 * (heads - lower), 2)]
 
 
-def turned(q: Tensor, k: Tensor, ctx: Context, position: Rotary | Alibi | None) -> tuple[Tensor, Tensor]:
+def turned(q: Tensor, k: Tensor, ctx: Context, position: Position | None) -> tuple[Tensor, Tensor]:
     """Queries of the rows and keys of what they read, [B, H, S, Dh] each, turned by their places."""
     if position is None:
         return q, k
@@ -88,7 +103,7 @@ def turned(q: Tensor, k: Tensor, ctx: Context, position: Rotary | Alibi | None) 
     return position.turn(q, rows), position.turn(k, columns)
 
 
-def scores_bias(ctx: Context, position: Rotary | Alibi | None, dtype: torch.dtype) -> Tensor | None:
+def scores_bias(ctx: Context, position: Position | None, dtype: torch.dtype) -> Tensor | None:
     """What is added to the scores: what may not be read, and positions."""
     bias = additive(ctx.mask, ctx.segments, ctx.index, dtype)
     extra = None if position is None else position.bias(*_places(ctx))

@@ -72,11 +72,11 @@ class Residual(nn.Module):
 
     def _context(self, state: State, rows: Tensor, projected: tuple[Tensor, ...] | None) -> Context:
         if state.memory is None:
-            return Context(rows, state.mask, state.index, state.relative, state.segments)
+            return Context(rows, state.mask, state.index, state.segments)
         if not self.mixes_tokens:  # it reads no memory, so none is normalised for it
             return Context(rows, state.mask)
         kv = self.norm(state.memory) if self.pre else state.memory
-        return Context(kv, state.memory_mask, state.index, state.relative, state.segments, projected)
+        return Context(kv, state.memory_mask, state.index, state.segments, projected)
 
 
 def _unpack(answer: Tensor | Mixed) -> Mixed:

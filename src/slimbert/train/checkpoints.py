@@ -177,8 +177,8 @@ def _read(path: Path) -> Checkpoint:
         _check(path / name, expected)
     state = json.loads((path / STATE).read_bytes())
     match state:
-        case {"format": 1, "step": int(step), "best": bool(best), "state": dict(inner)} if (
-            type(step) is int and step >= 0
+        case {"format": form, "step": int(step), "best": bool(best), "state": dict(inner)} if (
+            form == FORMAT and type(step) is int and step >= 0
         ):
             # cloned out of the file's memory map: a pruned file must not matter, and torch's own memory is aligned,
             # which the bit-identical resuming of matrix products rests on

@@ -20,7 +20,7 @@ from .recipe import CoreChoice, Precision
 
 def device_of(name: str | None) -> str:
     """`cpu`, `cuda` or `cuda:1`; None: the GPU where there is one. Raises InputError where it is not there."""
-    if name is None or name == "auto":
+    if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import Between, NonNegative, Share, Size
 from ..errors import InputError
-from ..model.exits import Everything, Exits, Positive
+from ..model.exits import Exits, Positive, UnitAnswers
 from ..model.halting import Ponder, Shape, ponder
 from ..model.model import Model
 from .objectives import Batch, Encode, Loss, with_auxiliary
@@ -107,27 +107,27 @@ class Halting(Supervised):
         head, method = self.model.head, self.config.method
         assert isinstance(head, Exits)
         encoded = encode(None, with_first_row(self.model, batch))
-        everything = head.everything(encoded.trace)
-        each = self._each(head, everything, batch)
+        answers = head.unit_answers(encoded.trace)
+        each = self._each(head, answers, batch)
         if method == "dact":
-            loss = self._dact(everything, each, batch)
+            loss = self._dact(answers, each, batch)
         else:
             counts = torch.arange(1, len(each) + 1, device=each.device, dtype=each.dtype)
             weighted = (each * counts).sum() / counts.sum()
             mean = weighted if method == "patience" else (each[:-1] if self.taught else each).sum()
             loss = Loss(mean, {"task": mean})
-        return with_auxiliary(loss, encoded)
+        return with_auxiliary(loss, encoded.state.losses)
 
-    def _each(self, head: Exits, everything: Everything, batch: Batch) -> Tensor:
+    def _each(self, head: Exits, answers: UnitAnswers, batch: Batch) -> Tensor:
         """[N] the loss of every unit by itself."""
         number = head.config.answer == "number"
-        said = [head.value(one) if number else one.float() for one in everything.logits]
+        said = [head.value(one) if number else one.float() for one in answers.logits]
         return torch.stack([self.judge(one, batch) for one in said])
 
-    def _dact(self, everything: Everything, each: Tensor, batch: Batch) -> Loss:
-        config, log_h = self.config, everything.log_h
+    def _dact(self, answers: UnitAnswers, each: Tensor, batch: Batch) -> Loss:
+        config, log_h = self.config, answers.log_h
         assert log_h is not None, "a head of kind exits does not halt: its method is patience or entropy"
-        mean = self.judge(everything.answer.float(), batch)
+        mean = self.judge(answers.answer.float(), batch)
         price = torch.as_tensor(config.tau, device=mean.device)
         if "progress" in batch and config.ramp > 0:
             price = price * (batch["progress"] / config.ramp).clamp(max=1.0)

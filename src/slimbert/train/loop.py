@@ -95,6 +95,11 @@ def train(
         objective.train()
 
 
+def seed_dropout(seed: int, *, step: int, rank: int) -> None:
+    """Seed the global state of a process that begins at `step`, where no checkpoint holds it."""
+    torch.manual_seed(seed + 1_000_003 * step + 7_919 * rank)
+
+
 def snapshot(objective: Objective, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Everything that the next update depends on, as named tensors."""
     out = {f"objective.{name}": value for name, value in objective.state_dict().items()}

@@ -4,7 +4,7 @@ An objective receives `encode`, a function (params, batch) -> Encoded, so that a
 another one (gated, cut, traced) and wrappers nest in any order; nothing ever replaces a forward.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -104,7 +104,7 @@ class MaskedLm(Objective):
         encoded = encode(None, {**batch, "select": torch.cat((firsts, positions), dim=1)})
         rows = encoded.state._replace(x=encoded.state.x[:, firsts.shape[1] :])
         mean = of_chosen(self.model.answer(encoded._replace(state=rows)), batch)
-        return with_auxiliary(Loss(mean, {"mlm": mean}), encoded)
+        return with_auxiliary(Loss(mean, {"mlm": mean}), encoded.state.losses)
 
 
 def of_chosen(logits: Tensor, batch: Batch) -> Tensor:
@@ -120,8 +120,8 @@ def inputs_of(model: Model, batch: Batch) -> dict[str, Any]:
     return {name: batch[name] for name in INPUTS if name in batch} | {"trace": model.trace}
 
 
-def with_auxiliary(loss: Loss, encoded: Encoded, *, of: str = "") -> Loss:
-    """The loss with what the mixers add to it; `of` goes before the names of these terms."""
-    for i, value in enumerate(encoded.state.losses):
+def with_auxiliary(loss: Loss, losses: Sequence[Tensor], *, of: str = "") -> Loss:
+    """The loss with what the mixers add to it, `losses`; `of` goes before the names of these terms."""
+    for i, value in enumerate(losses):
         loss = loss.plus(f"{of}auxiliary_{i}", value)
     return loss

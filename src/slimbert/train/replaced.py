@@ -109,7 +109,7 @@ class ReplacedTokens(Objective):
         each = functional.binary_cross_entropy_with_logits(scores, replaced.float(), reduction="none")
         rtd = (each * real).sum() / (batch["real_total"] if "real_total" in batch else real.sum())
         loss = Loss(self.mlm_weight * mlm + self.rtd_weight * rtd, {"mlm": mlm, "rtd": rtd})
-        loss = with_auxiliary(with_auxiliary(loss, encoded), guessed, of="generator_")
+        loss = with_auxiliary(with_auxiliary(loss, encoded.state.losses), guessed.state.losses, of="generator_")
         return loss, Detected(scores, replaced, real)
 
     def guess(self, batch: Batch) -> tuple[Tensor, Encoded]:

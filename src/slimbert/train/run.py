@@ -4,6 +4,7 @@
 (both since the start of training); rows of a validation carry `val_loss` and no `loss`. Numbers keep full precision.
 """
 
+import errno
 import json
 import math
 import os
@@ -70,9 +71,9 @@ class RunFolder:
         text = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=120)
         write_atomically(self.path / RECIPE, text.encode())
 
-    def write_environment(self, *, measure: bool = False) -> None:
-        """environment.json; `measure` adds the matrix-product rates (about 3 s per type)."""
-        self.write_json(ENVIRONMENT, environment(measure=measure))
+    def write_environment(self) -> None:
+        """environment.json: the machine and what is installed."""
+        self.write_json(ENVIRONMENT, environment())
 
     def write_json(self, name: str, data: object) -> None:
         """Any other result of the run, as `name` in the run folder."""
@@ -92,7 +93,7 @@ class RunFolder:
             if self._file is None:
                 self._file = _open(self.metrics)
             if self._file.write(line) != len(line):
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self.close()
             raise write_error(self.metrics, error, len(line)) from error

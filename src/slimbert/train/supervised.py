@@ -36,14 +36,11 @@ class Supervised(Objective):
     def loss(self, encode: Encode, batch: Batch) -> Loss:
         if _has_many(batch):
             answers, added = _gathered(self.model, encode, batch, self.chunk, self.windows)
-            mean = self.judge(answers, batch)
-            loss = Loss(mean, {"task": mean})
-            for i, value in enumerate(added):
-                loss = loss.plus(f"auxiliary_{i}", value)
-            return loss
-        encoded = encode(None, with_first_row(self.model, batch))
-        mean = self.judge(self.model.answer(encoded).float(), batch)
-        return with_auxiliary(Loss(mean, {"task": mean}), encoded)
+        else:
+            encoded = encode(None, with_first_row(self.model, batch))
+            answers, added = self.model.answer(encoded).float(), encoded.state.losses
+        mean = self.judge(answers, batch)
+        return with_auxiliary(Loss(mean, {"task": mean}), added)
 
 
 def answer(model: Model, batch: Batch, *, windows: Windows = "mean", chunk: int | None = None) -> Tensor:

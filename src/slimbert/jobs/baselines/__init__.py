@@ -2,7 +2,7 @@
 
 from .answers import whole_sentences
 from .baseline import Baseline
-from .classes import baselines, majority, tfidf
+from .classes import majority, tfidf
 from .label_sets import frequent_labels, tfidf_labels
 from .numbers import mean_number, tfidf_ridge
 from .tags import frequent_tags
@@ -10,7 +10,6 @@ from .vectors import bm25_ranking, missing, static_cosine, tfidf_cosine
 
 __all__ = [
     "Baseline",
-    "baselines",
     "bm25_ranking",
     "frequent_labels",
     "frequent_tags",

@@ -5,16 +5,16 @@ import time
 
 from ...data.metrics import answer_rows, bootstrap_interval, squad_scores
 from ...data.squad import Question
-from ...data.tasks import Split, Task
+from ...data.tasks import Task
 from .baseline import Baseline, scored_rows
 
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 
 
-def whole_sentences(task: Task, *, on: Split | None = None) -> Baseline:
+def whole_sentences(task: Task) -> Baseline:
     """The sentence with the greatest share of the question's words; the earlier one of equals."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     answers = [_sentence(one) for one in rows.texts]
     truth = [[text for text, _ in found] for found in rows.labels]
     found = squad_scores(truth, answers)

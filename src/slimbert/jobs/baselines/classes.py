@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ...data.metrics import accuracy, scores_with, threshold_of_second
-from ...data.tasks import Split, Task
+from ...data.tasks import Task
 from .baseline import Baseline, scored_rows
 from .words import features, vectorizer
 
@@ -21,9 +21,9 @@ MOST_ROWS = 20_000  # of train: beyond, C is chosen on this many rows, and only 
 TOLERANCE = 1e-3  # of the solver
 
 
-def majority(task: Task, *, on: Split | None = None) -> Baseline:
-    """Always the most frequent class of train. on: rows to answer, by default the test, else validation."""
-    rows = scored_rows(task, on)
+def majority(task: Task) -> Baseline:
+    """Always the most frequent class of train."""
+    rows = scored_rows(task)
     likely = int(np.bincount(task.train.labels).argmax())
     predictions = np.full(len(rows), likely, dtype=np.int64)
     return Baseline(
@@ -35,10 +35,10 @@ def majority(task: Task, *, on: Split | None = None) -> Baseline:
     )
 
 
-def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
-    """TF-IDF + logistic regression: fit on train, C and a threshold chosen on validation. on: as for `majority`."""
+def tfidf(task: Task, *, seed: int = 0) -> Baseline:
+    """TF-IDF + logistic regression: fit on train, C and a threshold chosen on validation."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     words = vectorizer(task.train.texts, classes=len(task.labels))
     known = features(words, task.train.texts)
     few = np.sort(np.random.default_rng(seed).permutation(len(task.train))[:MOST_ROWS])
@@ -57,11 +57,6 @@ def tfidf(task: Task, *, on: Split | None = None, seed: int = 0) -> Baseline:
     chosen = {"C": best, "validation_accuracy": best_score} | threshold
     scores = scores_with(task.metric, rows.labels, predictions, classes=len(task.labels))
     return Baseline("TF-IDF + logistic regression", predictions, scores, chosen, time.perf_counter() - began)
-
-
-def baselines(task: Task, *, on: Split | None = None) -> list[Baseline]:
-    """Both, on the same rows."""
-    return [majority(task, on=on), tfidf(task, on=on)]
 
 
 def answered(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.metrics import label_scores, thresholds
-from ...data.tasks import Split, Task
+from ...data.tasks import Task
 from .baseline import Baseline, scored_rows
 from .classes import fit
 from .words import features, vectorizer
@@ -17,19 +17,19 @@ from .words import features, vectorizer
 STRENGTH = 10.0  # C of every label's regression: with thresholds to choose, the penalty matters little
 
 
-def frequent_labels(task: Task, *, on: Split | None = None) -> Baseline:
+def frequent_labels(task: Task) -> Baseline:
     """Always the labels that at least half of train carries, and where there is none, the most frequent one."""
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     share = task.train.labels.mean(axis=0)
     given = share >= min(0.5, share.max())
     predictions = np.tile(given, (len(rows), 1))
     return Baseline("most frequent labels", predictions, label_scores(rows.labels, predictions), {}, 0.0)
 
 
-def tfidf_labels(task: Task, *, on: Split | None = None) -> Baseline:
+def tfidf_labels(task: Task) -> Baseline:
     """TF-IDF + one logistic regression for each label."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     words = vectorizer(task.train.texts)
     known = features(words, task.train.texts)
     checked, asked = features(words, task.validation.texts), features(words, rows.texts)

@@ -6,14 +6,14 @@ from collections import Counter, defaultdict
 from ...data.metrics import tag_scores
 from ...data.schemes import OUTSIDE
 from ...data.tagging import joined, spread, whole
-from ...data.tasks import Split, Task
+from ...data.tasks import Task
 from .baseline import Baseline, scored_rows
 
 
-def frequent_tags(task: Task, *, on: Split | None = None) -> Baseline:
+def frequent_tags(task: Task) -> Baseline:
     """Each word gets its most frequent tag; one that train does not have is outside (or of the most frequent tag)."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     outside = task.labels.index(OUTSIDE) if OUTSIDE in task.labels else -1
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     for one, tags in zip(task.train.texts, task.train.labels, strict=True):

@@ -22,10 +22,10 @@ MOST_WIDTH = 512  # of the dense vectors: TF-IDF of more features is projected (
 Scored = Callable[[Split, Any], dict[str, float]]  # of a split, given the vectors [W, D] of each row
 
 
-def tfidf_cosine(task: Task, *, score: Scored, on: Split | None = None) -> Baseline:
-    """TF-IDF vectors, its words those of train. on: rows to answer, by default the test, else validation."""
+def tfidf_cosine(task: Task, *, score: Scored) -> Baseline:
+    """TF-IDF vectors, its words those of train."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     words = vectorizer([text for row in task.train.texts for text in row])
     found = words.transform(_flat(rows))
     if found.shape[1] > MOST_WIDTH:
@@ -39,25 +39,21 @@ def tfidf_cosine(task: Task, *, score: Scored, on: Split | None = None) -> Basel
     return Baseline("TF-IDF vectors", vectors, score(rows, vectors), {}, time.perf_counter() - began)
 
 
-def static_cosine(
-    task: Task, read: Callable[[Sequence[str]], NDArray[np.float32]], *, score: Scored, on: Split | None = None
-) -> Baseline:
+def static_cosine(task: Task, read: Callable[[Sequence[str]], NDArray[np.float32]], *, score: Scored) -> Baseline:
     """read: texts -> [N, W], the mean of static token embeddings (jobs/static.py). Nothing is learnt."""
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     vectors = _by_row(rows, read(_flat(rows)))
     return Baseline("mean of static token embeddings", vectors, score(rows, vectors), {}, time.perf_counter() - began)
 
 
-def bm25_ranking(
-    task: Task, *, score: Callable[[NDArray[np.int64]], dict[str, float]], on: Split | None = None
-) -> Baseline:
+def bm25_ranking(task: Task, *, score: Callable[[NDArray[np.int64]], dict[str, float]]) -> Baseline:
     """The first text of a row as a query for its second among all different ones of the split, whole texts.
 
     score: of the places [N] at which the right texts stand, from 1.
     """
     began = time.perf_counter()
-    rows = scored_rows(task, on)
+    rows = scored_rows(task)
     among = Candidates.of(rows)
     index = counted([rows.texts[place][1] for place in among.first])
     places = np.concatenate([among.places(word_scores(index, row[0])[None], i) for i, row in enumerate(rows.texts)])

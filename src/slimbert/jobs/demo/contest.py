@@ -17,7 +17,7 @@ import numpy as np
 from ...data.metrics import Seeds, over_seeds
 from ...data.tasks import Task, fingerprint
 from ...model.folder import load_config
-from ...model.model import skeleton
+from ...model.model import parameter_count, skeleton
 from ..baselines import Baseline, majority, tfidf
 from ..finetune import finetune
 
@@ -96,7 +96,7 @@ def contest(
             seconds.append(time.perf_counter() - began)
             tell(f"{entrant.name}, seed {number + 1} of {len(tasks)}: {scores[-1]:.1%} of the test right")
         kept = out / entrant.folder.name
-        size = sum(value.numel() for value in skeleton(load_config(kept)).parameters())
+        size = parameter_count(skeleton(load_config(kept)))
         found.append(_contender(entrant.name, scores, seconds, parameters=size, run=str(kept)))
     return found
 

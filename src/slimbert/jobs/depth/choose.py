@@ -10,7 +10,7 @@ import torch
 from ...errors import InputError
 from ...model import Model
 from ...model.adaptive import Confident, Entropy, Patience, Policy, Rule, Safe
-from ...model.exits import DactConfig, Exits, ExitsConfig
+from ...model.exits import DactConfig, EarlyConfig, Exits
 from ..tasks import Kind
 
 CALIBRATION = "calibration.json"
@@ -54,7 +54,7 @@ def chosen_depth(
     """The depth that is asked for; `run`: where a calibration stands. Raises InputError where the head cannot do it."""
     head = model.config.head
     word, max_depth, budget_macs = asked if isinstance(asked, AskedDepth) else AskedDepth(asked)
-    if not isinstance(head, DactConfig | ExitsConfig):
+    if not isinstance(head, EarlyConfig):
         if word not in (None, "full") or max_depth or budget_macs:
             said = getattr(head, "kind", "none")
             remedy = "train one: slimbert finetune ... --set halting.method=dact"
@@ -96,7 +96,7 @@ def can_stop(model: Model) -> bool:
     return isinstance(model.head, Exits)
 
 
-def tolerance_of(head: DactConfig | ExitsConfig) -> float:
+def tolerance_of(head: EarlyConfig) -> float:
     """How far apart two numbers may be that count as the same answer, where nothing else is asked."""
     return TOLERANCE * (head.high - head.low)
 

@@ -9,15 +9,14 @@ from ...config import HeadConfig
 from ...data.tasks import Split
 from ...errors import InputError
 from ...model import Model, ModelConfig, with_dropout
-from ...model.exits import DactConfig, ExitsConfig
-from ...model.halting import Answers
-from ...model.heads import SequenceConfig, TokenConfig
+from ...model.exits import DactConfig, EarlyConfig, ExitsConfig
+from ...model.heads import Answers, SequenceConfig, TokenConfig
 from ...train.halting import HaltingConfig
 
 WIDER = 0.05  # of the range of the training labels, on both sides: a sigmoid never reaches its ends
 
 
-def adaptive_head(head: HeadConfig, points: int, train: Split, halting: HaltingConfig) -> DactConfig | ExitsConfig:
+def adaptive_head(head: HeadConfig, points: int, train: Split, halting: HaltingConfig) -> EarlyConfig:
     """The head that answers what `head` answers, at each of `points` trace points.
 
     Raises InputError where the task has no adaptive form.
@@ -41,7 +40,7 @@ def adaptive_head(head: HeadConfig, points: int, train: Split, halting: HaltingC
     return ExitsConfig(labels=head.labels, answer=answer, **rest)
 
 
-def check_frozen(before: ModelConfig, after: DactConfig | ExitsConfig) -> None:
+def check_frozen(before: ModelConfig, after: EarlyConfig) -> None:
     """Raise InputError where the encoder cannot stay as it is: it was not fine-tuned for these labels, or there is
     nothing before its last unit."""
     if getattr(before.head, "labels", None) != after.labels:
@@ -55,9 +54,9 @@ def check_frozen(before: ModelConfig, after: DactConfig | ExitsConfig) -> None:
 def taught(before: ModelConfig, after: HeadConfig) -> bool:
     """Whether the last unit of the head `after` starts from what is there: from units, or from a classifier like it."""
     old: Any = before.head
-    if not isinstance(after, DactConfig | ExitsConfig):
+    if not isinstance(after, EarlyConfig):
         return False
-    if isinstance(old, DactConfig | ExitsConfig):
+    if isinstance(old, EarlyConfig):
         return bool(with_dropout(old, 0.0) == with_dropout(after, 0.0))
     if not isinstance(old, SequenceConfig) or old.answer == "number" or after.width not in (0, before.encoder.dim):
         return False

@@ -11,7 +11,7 @@ from ...config import HeadConfig
 from ...data.metrics import Measured
 from ...data.tasks import Split, Task
 from ...data.tokenizer import TextTokenizer
-from ...train.supervised import Judge
+from ...train.supervised import Judge, Windows
 from ..settings import Settings
 from .features import Features
 
@@ -52,6 +52,11 @@ class Description:
     def plain(self) -> dict[str, Any]:
         """Ready for JSON."""
         return asdict(self)
+
+    @property
+    def merge(self) -> Windows:
+        """How the answers of a text's windows become one."""
+        return "mean" if self.windows == "cut" else self.windows
 
 
 class Error(NamedTuple):

@@ -7,7 +7,8 @@ from ...data.tokenizer import TextTokenizer
 from ...methods.units import counts
 from ...model import EncoderConfig, ModelConfig, extract, save_model
 from ...model.cost import cost
-from ...model.folder import model_type, read_description
+from ...model.folder import task_of
+from ...model.model import parameter_count
 from ..models import must_be_free
 from ..source import open_model
 from .file import fitting, read_ticket, write_ticket
@@ -37,18 +38,15 @@ def apply(model: str | Path, ticket: str | Path, *, out: str | Path) -> Applied:
     whole, folder, _ = open_model(model)
     encoder = whole.config.encoder
     small = extract(whole, fitting(made, encoder, ticket))
-    own = Path(model).is_dir() and (Path(model) / "config.json").exists() and model_type(model) == "slimbert"
-    task = read_description(model).get("task") if own else None
+    task = task_of(model)
     save_model(small, out, extra={"task": task} if task else {})
     write_ticket(Path(out), made)
     if folder is not None:
         TextTokenizer.load(folder).save(out)
     length = min(LENGTH, encoder.embedding.max_len)
-    sizes = [sum(value.numel() for value in one.parameters()) for one in (small, whole)]
-    macs = [_macs(one.config.encoder, length) for one in (small, whole)]
-    return Applied(
-        str(out), str(ticket), (sizes[0], sizes[1]), (macs[0], macs[1]), length, counts(encoder, made.subnet)
-    )  # fmt: skip
+    sizes = (parameter_count(small), parameter_count(whole))
+    macs = (_macs(small.config.encoder, length), _macs(encoder, length))
+    return Applied(str(out), str(ticket), sizes, macs, length, counts(encoder, made.subnet))
 
 
 def _macs(encoder: EncoderConfig, length: int) -> int:

@@ -89,8 +89,7 @@ def read_ticket(place: str | Path) -> Ticket:
 def fitting(ticket: Ticket, encoder: EncoderConfig, place: str | Path) -> Subnet:
     """The ticket's subnet. Raises InputError where it was drawn from another architecture."""
     if ticket.source != architecture(encoder):
-        layers = sum(hasattr(step, "mix") for step in encoder.layers)
-        problem = f"drawn from another architecture than this one of {layers} layers and width {encoder.dim}"
+        problem = f"drawn from another architecture than this one of {encoder.depth()} layers and width {encoder.dim}"
         raise InputError(place, problem, "apply it to the model it was found in, or find one here")
     shrink(encoder, ticket.subnet)  # a file that was edited may name units that are not there
     return ticket.subnet

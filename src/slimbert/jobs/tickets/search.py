@@ -18,7 +18,7 @@ from ...methods.gated import Gated, gated_adamw
 from ...subnet import Subnet
 from ...train import checkpoints
 from ...train.engine import anywhere
-from ...train.loop import Start, Step, restore, snapshot, train
+from ...train.loop import Start, Step, restore, seed_dropout, snapshot, train
 from ...train.progress import Progress
 from ...train.run import SEARCH, RunFolder
 from ...train.signals import Stop
@@ -110,7 +110,7 @@ class _Search:
             self.watch.restore(found.tensors, found.state)
             start = Start(found.step, found.state["tokens"], found.state["seconds"])
         if found is None or rank:  # dropout: the checkpoint holds the state of the first process
-            torch.manual_seed(self.run.seed + 1_000_003 * start.step + 7_919 * rank)
+            seed_dropout(self.run.seed, step=start.step, rank=rank)
         if self.run.main:
             self.folder.cut(start.step)
             checkpoints.drop_after(self.folder.checkpoints, start.step)
