@@ -20,6 +20,7 @@ from typing import Any
 
 from ..atomic import write_atomically
 from ..errors import InputError
+from ..machine import cores
 from .chunks import Chunks
 from .files import HUB, expand
 from .held import held
@@ -103,7 +104,7 @@ def prepare(
         log = folder / ".parts" / "skipped.txt"
         chunks = Chunks(sources, log, text_column=text_column, dedup=dedup, skip_bad=skip_bad)
         job = _Job(folder, asked, pieces, chunks)
-        job.tokenize(workers or len(os.sched_getaffinity(0)), progress)
+        job.tokenize(workers or cores(), progress)
         return job.finish()
 
 
