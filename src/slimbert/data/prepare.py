@@ -22,10 +22,10 @@ from ..atomic import write_atomically
 from ..errors import InputError
 from ..machine import cores
 from .chunks import Chunks
-from .files import HUB, expand
+from .files import HUB, expand, stamps
 from .held import held
 from .packing import pack
-from .parts import Part, PartMaker, Workers, made_before, space_errors, token_type
+from .parts import Part, PartMaker, Workers, check_space, made_before, space_errors, token_type
 from .shards import FORMAT, VERSION, check_files, manifest_hash, read_manifest
 from .tokenizer import TextTokenizer
 
@@ -128,7 +128,7 @@ def _finished(out: Path, asked: dict[str, Any], skip_bad: bool) -> Report | None
     if (out / "manifest.json").is_file():
         manifest = read_manifest(out)
         _compare(out, manifest["asked"], asked)
-        if manifest["sources"] != _stamps(asked["sources"]):
+        if manifest["sources"] != stamps(asked["sources"]):
             raise InputError(out, "was prepared from these files, but they have changed since", _OTHER)
         if manifest["report"]["skipped"] and not skip_bad:
             problem = f"was prepared without {manifest['report']['skipped']} bad records"
@@ -161,19 +161,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _stamps(sources: list[str]) -> list[list[Any]]:
-    """Path, bytes and time of the last change of every file."""
-    files = [(path, None if path.startswith(HUB) else os.stat(path)) for path in sources]
-    return [[path, stat.st_size, stat.st_mtime_ns] if stat else [path] for path, stat in files]
-
-
 class _Job:
     """One `prepare` that has something to do."""
 
     def __init__(self, out: Path, asked: dict[str, Any], tokenizer: TextTokenizer, chunks: Chunks):
         self.out, self.asked, self.tokenizer, self.chunks = out, asked, tokenizer, chunks
         self.folder = out / ".parts"
-        self.stamps = _stamps(asked["sources"])
+        self.stamps = stamps(asked["sources"])
         self.parts: list[Part] = []
         self.documents = self.tokens = self.fresh_tokens = 0
         self.began = time.perf_counter()
@@ -221,7 +215,7 @@ class _Job:
     def finish(self) -> Report:
         """Pack the parts, then the manifest, then the parts go."""
         dtype = token_type(self.tokenizer.vocab_size)
-        self._check_space(self.tokens * int(dtype[-1]))
+        check_space(self.out, self.tokens * int(dtype[-1]))
         for old in self.out.glob("*.bin"):  # of a run that was killed while packing
             old.unlink()
         splits, notes = pack(
@@ -250,12 +244,6 @@ class _Job:
         )
         self._seal(splits, report, dtype)
         return report
-
-    def _check_space(self, needed: int) -> None:
-        free = shutil.disk_usage(self.out).free
-        if free < needed + (1 << 20):
-            problem = f"not enough disk space: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
-            raise InputError(self.out, problem, "make room, then the same command goes on where it stopped")
 
     def _seal(self, splits: dict[str, Any], report: Report, dtype: str) -> None:
         manifest: dict[str, Any] = {
