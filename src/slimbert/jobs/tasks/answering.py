@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
@@ -198,5 +199,4 @@ def _texts(labels: Sequence[Sequence[tuple[str, int]]]) -> list[list[str]]:
 
 def _log_sum(scores: Sequence[NDArray[np.float64]]) -> float:
     """log of the sum of exp over all of them."""
-    whole = np.concatenate(scores)
-    return float(whole.max() + np.log(np.exp(whole - whole.max()).sum()))
+    return float(torch.from_numpy(np.concatenate(scores)).logsumexp(dim=0))
