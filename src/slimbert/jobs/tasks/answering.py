@@ -21,7 +21,6 @@ from ...data.metrics import (
     answer_measures,
     answer_rows,
     best_threshold,
-    bootstrap_interval,
     squad_scores,
     withhold,
 )
@@ -111,10 +110,7 @@ class Answering:
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
         given, truth = self._given(self._best(split.texts, features, outputs)), _texts(split.labels)
-        scores = squad_scores(truth, given)
-        low, high = bootstrap_interval(answer_rows(truth, given).f1)
-        main = {"rows": scores.pop("rows"), "f1": scores.pop("f1"), "f1_low": low, "f1_high": high}
-        return {**main, "exact": scores.pop("exact"), **{k: v for k, v in scores.items() if not k.endswith("_rows")}}
+        return {name: value for name, value in squad_scores(truth, given).items() if not name.endswith("_rows")}
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         return []
