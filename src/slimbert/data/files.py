@@ -167,3 +167,13 @@ def _decoded(raw: bytes, place: str, bad: Bad) -> str | None:
 def first_line(error: BaseException) -> str:
     """What a library says, in a line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def broken(text: str) -> str | None:
+    """What is wrong with a text that UTF-8 cannot write; None for all others."""
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as error:
+        return f"half a surrogate pair at character {error.start + 1}"
+    return None
