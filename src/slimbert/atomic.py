@@ -44,6 +44,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise write_error(path, error, len(data)) from error
 
 
+def write_json(path: Path, data: object, *, indent: int | None = 2) -> None:
+    """As `write_atomically`, of plain data, with a line end. Bytes of a path that are not UTF-8 are escaped."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode(errors="backslashreplace"))  # half a surrogate pair becomes JSON's own \udc80
+
+
 def write_hashed(folder: Path, files: Mapping[str, bytes]) -> None:
     """Replace files of a folder, each atomically; their hashes stand in hashes.json, for `check_hashed`.
 
@@ -88,7 +94,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _write_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
-    write_atomically(folder / HASHES, (json.dumps(dict(sorted(hashes.items())), indent=1) + "\n").encode())
+    write_json(folder / HASHES, dict(sorted(hashes.items())), indent=1)
 
 
 def check_file(path: Path, size: int, sha256: str | None, remedy: str) -> None:

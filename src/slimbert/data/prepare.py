@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_atomically
+from ..atomic import write_json
 from ..errors import InputError
 from ..machine import cores
 from .chunks import Chunks
@@ -200,7 +200,7 @@ class _Job:
         """Everything that a later start needs to know is written before the first part."""
         self.folder.mkdir(exist_ok=True)
         self.tokenizer.save(self.out / "tokenizer")
-        write_atomically(self.folder / "asked.json", json.dumps(self.asked).encode())
+        write_json(self.folder / "asked.json", self.asked, indent=None)
 
     def _settle(self, one: Part | Future[Part], progress: Callable[[Tally], None] | None) -> None:
         part = one if isinstance(one, Part) else one.result()
@@ -264,5 +264,5 @@ class _Job:
         manifest["sha256"] = manifest_hash(manifest)
         if report.skipped:
             os.replace(self.folder / "skipped.txt", self.out / "skipped.txt")
-        write_atomically(self.out / "manifest.json", json.dumps(manifest, indent=1).encode())
+        write_json(self.out / "manifest.json", manifest, indent=1)
         shutil.rmtree(self.folder)

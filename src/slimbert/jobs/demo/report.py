@@ -1,7 +1,6 @@
 """The report of the demo: report.md for people, report.json for programs, demo.png for both eyes at once."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...atomic import write_atomically
+from ...atomic import write_atomically, write_json
 from ...train.curve import FAINT, INK, TRAIN, VALID, smoothed
 from ...train.progress import clock
 from ...train.run import RunFolder
@@ -25,8 +24,7 @@ def write_report(made: Demo, folder: Path) -> None:
     rows = list(RunFolder(made.pretrained.run).rows())
     write_atomically(folder / "demo.png", picture(rows, made.contenders))
     write_atomically(folder / "report.md", markdown(made).encode())
-    text = json.dumps(plain(made), indent=2, ensure_ascii=False)
-    write_atomically(folder / "report.json", (text + "\n").encode())
+    write_json(folder / "report.json", plain(made))
 
 
 def plain(value: Any) -> Any:

@@ -1,14 +1,13 @@
 """Score against cost: one run at several depths, with multiply-adds, milliseconds, and how deep texts went."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...atomic import write_atomically
+from ...atomic import write_atomically, write_json
 from ...data.tasks import Split
 from ...errors import InputError
 from ...model.exits import DactConfig
@@ -63,8 +62,7 @@ def curve_of(
     rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
     made = depth_curve(predictor, rows)
     points = [point._asdict() for point in made.points]
-    text = json.dumps({**made._asdict(), "points": points}, indent=1) + "\n"
-    write_atomically(Path(run) / "depth_curve.json", text.encode())
+    write_json(Path(run) / "depth_curve.json", {**made._asdict(), "points": points}, indent=1)
     write_atomically(Path(run) / "depth_curve.png", draw(made))
     return made
 

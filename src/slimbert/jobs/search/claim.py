@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...atomic import write_atomically
+from ...atomic import write_json
 from ...data.held import held
 from ...errors import InputError
 from .store import BUILDING, MANIFEST, read_manifest
@@ -54,7 +54,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    write_atomically(folder / BUILDING / STATE, json.dumps(state).encode())
+    write_json(folder / BUILDING / STATE, state, indent=None)
 
 
 def _compare(folder: Path, before: dict[str, Any], asked: dict[str, Any]) -> None:

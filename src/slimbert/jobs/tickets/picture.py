@@ -5,14 +5,13 @@ longer changes.
 """
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ...atomic import write_atomically
+from ...atomic import write_atomically, write_json
 from .watch import KINDS
 
 JSON, PICTURE = "distances.json", "distances.png"
@@ -21,7 +20,7 @@ INK = "#333333"
 
 def write_distances(folder: Path, found: dict[str, Any]) -> None:
     """distances.json and distances.png in the run folder, of what `Watch.described` says."""
-    write_atomically(folder / JSON, (json.dumps(found) + "\n").encode())
+    write_json(folder / JSON, found, indent=None)
     write_atomically(folder / PICTURE, drawn(found))
 
 
