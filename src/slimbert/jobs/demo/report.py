@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...atomic import write_atomically, write_json
+from ...atomic import plain, write_atomically, write_json
 from ...train.curve import FAINT, INK, TRAIN, VALID, smoothed
 from ...train.progress import clock
 from ...train.run import RunFolder
@@ -25,15 +25,6 @@ def write_report(made: Demo, folder: Path) -> None:
     write_atomically(folder / "demo.png", picture(rows, made.contenders))
     write_atomically(folder / "report.md", markdown(made).encode())
     write_json(folder / "report.json", plain(made))
-
-
-def plain(value: Any) -> Any:
-    """Named tuples as mappings, all the way down."""
-    if hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def markdown(made: Demo) -> str:
