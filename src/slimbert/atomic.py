@@ -4,13 +4,16 @@ A rename within one folder is atomic (POSIX), and survives a power cut once the 
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -42,6 +45,29 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise write_error(path, error, len(data)) from error
+
+
+def write_json(path: Path, data: object, *, indent: int | None = 2) -> None:
+    """As `write_atomically`, of plain data (see `plain`), with a line end; bytes that are not UTF-8 are escaped."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode(errors="backslashreplace"))  # half a surrogate pair becomes JSON's own \udc80
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold of named tuples, dataclasses, arrays and plain data; what is not a finite number is None."""
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy and torch, scalars too
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def write_hashed(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -88,7 +114,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _write_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
-    write_atomically(folder / HASHES, (json.dumps(dict(sorted(hashes.items())), indent=1) + "\n").encode())
+    write_json(folder / HASHES, dict(sorted(hashes.items())), indent=1)
 
 
 def check_file(path: Path, size: int, sha256: str | None, remedy: str) -> None:

@@ -2,12 +2,14 @@
 
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimbert import machine
 from slimbert.data import docstrings as source
 from slimbert.data.builtin import LENGTH, LIBRARIES, WORDS, library_task, mask, shown
 from slimbert.data.docstrings import Docstring, collect, docstrings
@@ -67,6 +69,14 @@ def test_collect_reads_what_is_there_without_importing(packages):
     ]
     assert not {"alpha", "beta"} & set(sys.modules)
     assert seen[-1][0] == seen[-1][1] > 0
+
+
+def test_collect_takes_a_process_for_every_core_that_is_ours(packages, monkeypatch):
+    asked = []
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    monkeypatch.setattr(source, "ThreadPoolExecutor", lambda count: asked.append(count) or ThreadPoolExecutor(count))
+    assert len(collect()) == 5
+    assert asked == [3]
 
 
 @pytest.mark.parametrize(

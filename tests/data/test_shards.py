@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimbert import machine
 from slimbert.data import chunks, packing, parts
 from slimbert.data.prepare import Report, prepare
 from slimbert.data.shards import Shards
@@ -125,6 +126,27 @@ def test_the_result_does_not_depend_on_the_workers(tokenizer: TextTokenizer, cor
     assert content(tmp_path / "1") == content(tmp_path / "3")
     assert not (tmp_path / "1" / ".parts").exists()
     assert TextTokenizer.load(Shards.open(tmp_path / "1").tokenizer_folder).sha256 == tokenizer.sha256
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_core_that_the_control_group_withholds_gets_no_worker(
+    tokenizer: TextTokenizer, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    begin = parts.Worker.__init__
+
+    def counted(self: parts.Worker, tokenizer_folder: Path, folder: Path) -> None:
+        begun.append(folder.name)
+        begin(self, tokenizer_folder, folder)
+
+    (tmp_path / "self").write_text("0::/\n")
+    (tmp_path / "cpu.max").write_text("250000 100000\n")  # two and a half cores
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "self")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(parts.Worker, "__init__", counted)
+    prepare(corpus, tokenizer, seq_len=SEQ, out=tmp_path / "out")
+    assert begun == [".parts"] * 3
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
 from slimbert.hf import peers
+from slimbert.hf.masked_lm import NOT_PREDICTED
 
 TOY = peers.Shape(layers=2, dim=32, heads=2, vocab=64, max_len=16)
 
@@ -31,10 +32,10 @@ def masked(rows: int = 4) -> dict[str, Tensor]:
 def test_stock_batch_keeps_exactly_the_weighted_labels():
     ours = masked()
     labels = peers.stock_batch(ours)["labels"]
-    assert (labels != peers.NOT_PREDICTED).sum() == ours["weights"].sum()
+    assert (labels != NOT_PREDICTED).sum() == ours["weights"].sum()
     assert torch.equal(labels[:-1, [2, 5]], ours["labels"][:-1])
     assert labels[-1, 2] == ours["labels"][-1, 0]
-    assert labels[-1, 5] == peers.NOT_PREDICTED
+    assert labels[-1, 5] == NOT_PREDICTED
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

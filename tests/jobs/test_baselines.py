@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from slimbert.data.squad import Question
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
-from slimbert.jobs.baselines import bm25_ranking, majority, missing, tfidf
+from slimbert.jobs.baselines import bm25_ranking, majority, missing, tfidf, whole_sentences
 from slimbert.jobs.baselines.classes import GRID
 from slimbert.jobs.static import static_vectors
 from slimbert.jobs.tasks import Description, kind_of
@@ -65,6 +66,16 @@ def test_the_result_is_json():
     made = task(rows(30, seed=0), rows(9, seed=1), rows(12, seed=2))
     for found in (majority(made), tfidf(made)):
         json.dumps([found.name, found.score, found.chosen, found.seconds])
+
+
+def test_the_sentence_that_shares_most_words_answers():
+    context = "The red fox sleeps. A dog barks."
+    barks = Question("1", "What does a dog do?", context, (("A dog barks", context.index("A dog")),))
+    flies = Question("2", "Who but the red fox can fly?", context, ())
+    half = Split([barks, flies], [barks.answers, flies.answers])
+    found = whole_sentences(Task("qa", (), ("question", "context"), "answers", half, half, half, (), "", "f1"))
+    assert found.predictions == ["A dog barks.", "The red fox sleeps."]
+    assert found.score == {"rows": 2, "f1": 0.5, "f1_low": 0.0, "f1_high": 1.0, "exact": 0.5}
 
 
 # texts that belong together

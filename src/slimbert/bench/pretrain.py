@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ..config import dump
+from ..data.metrics import bootstrap_statistic
 from ..hf.peers import Shape, pretrain_step
-from ..model import ModelConfig, fresh
+from ..model import EncoderConfig, ModelConfig, fresh
 from ..model.cost import cost
 from ..model.heads import MaskedLmConfig
 from ..model.presets import from_pattern
@@ -32,6 +33,7 @@ from .handwritten import HandwrittenBert
 SHAPE = Shape()  # bert_deep_small: 12 layers, width 256, 4 heads
 LENGTH, PREDICTED = 128, 19  # tokens and predicted positions per row: 15% of 128
 PAIRS = 15  # of ours and the handwritten one, at least
+STEPS = 1_000_000  # of the schedule, of which a measurement runs few
 
 Update = Callable[[], object]
 
@@ -74,12 +76,13 @@ def pretrain_benchmark(
                 spent[name].append(timed(arms[name]))
         tell(f"{len(ratios)} pairs, {len(spent['stock'])} rounds")
     speed = {name: batch_size * LENGTH / median(times) for name, times in spent.items()}
+    interval = bootstrap_statistic([np.array(ratios)], lambda some: float(np.median(some)))
     return {
         **{name: round(value, 1) for name, value in speed.items()},
         "ratio": speed["slimbert"] / speed["stock"],
         "ratio_tuned": speed["slimbert"] / speed["stock_tuned"],
         "composed_over_handwritten": median(ratios),
-        "composed_over_handwritten_interval": _interval(ratios),
+        "composed_over_handwritten_interval": list(interval),
         "pairs": len(ratios),
         "rounds": len(spent["stock"]),
         "pair_batch_size": few,
@@ -106,10 +109,7 @@ class _Arms:
 
     def __init__(self, shape: Shape, precision: Any, compiled: bool) -> None:
         self.shape, self.precision, self.compiled = shape, precision, compiled
-        head_dim = shape.dim // shape.heads
-        encoder = from_pattern(f"{shape.layers}{{sf}}", dim=shape.dim, head_dim=head_dim, vocab=shape.vocab)
-        model = ModelConfig(encoder=encoder, head=MaskedLmConfig())
-        self.recipe = Recipe(model=model, train=TrainConfig(steps=1_000_000, compile=compiled))  # else all defaults
+        self.recipe = recipe_of(encoder_of(shape), compiled=compiled)
 
     def begun(
         self, names: tuple[str, ...], rows: int, tell: Callable[[str], object]
@@ -154,6 +154,18 @@ class _Arms:
         return update
 
 
+def encoder_of(shape: Shape) -> EncoderConfig:
+    """BERT of that shape."""
+    pattern, head_dim = f"{shape.layers}{{sf}}", shape.dim // shape.heads
+    return from_pattern(pattern, dim=shape.dim, head_dim=head_dim, vocab=shape.vocab, max_len=shape.max_len)
+
+
+def recipe_of(encoder: EncoderConfig, *, compiled: bool) -> Recipe:
+    """Masked words on that encoder; all else by default."""
+    model = ModelConfig(encoder=encoder, head=MaskedLmConfig())
+    return Recipe(model=model, train=TrainConfig(steps=STEPS, compile=compiled))
+
+
 def our_update(
     objective: Objective, batches: Sequence[dict[str, Tensor]], recipe: Recipe, *, device: str = "cpu"
 ) -> Update:
@@ -165,7 +177,7 @@ def our_update(
     placed = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
 
     def lr(now: Start) -> float:
-        return rate(recipe.optim, (now.step + 1) / 1_000_000)
+        return rate(recipe.optim, (now.step + 1) / STEPS)
 
     loop: Iterator[Any] = train(
         objective, cycle(placed), adamw(objective, recipe.optim), lr=lr, accelerator=accelerator,
@@ -191,10 +203,3 @@ def timed(update: Update, *, device: str = "cpu") -> float:
     if device != "cpu":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begin
-
-
-def _interval(values: list[float]) -> list[float]:
-    """95% interval of the median, by the bootstrap."""
-    random = np.random.default_rng(0)
-    medians = np.median(random.choice(np.array(values), (2000, len(values))), axis=1)
-    return [float(np.quantile(medians, 0.025)), float(np.quantile(medians, 0.975))]

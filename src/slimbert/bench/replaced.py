@@ -19,13 +19,11 @@ from ..hf.peers_electra import electra_step
 from ..model import ModelConfig, fresh
 from ..model.generator import generator_of
 from ..model.heads import MaskedLmConfig, ReplacedTokenConfig
-from ..model.presets import from_pattern
 from ..train.engine import check_compile
 from ..train.environment import best_dtype
 from ..train.objectives import MaskedLm, Objective
-from ..train.recipe import Recipe, TrainConfig
 from ..train.replaced import ReplacedTokens
-from .pretrain import LENGTH, SHAPE, Update, our_update, random_batch, timed
+from .pretrain import LENGTH, SHAPE, Update, encoder_of, our_update, random_batch, recipe_of, timed
 
 ARMS = ("masked_lm", "wide_generator", "narrow_generator", "transformers", "transformers_tuned")
 TABLE = 128  # width of the token table: that of ELECTRA-small
@@ -83,16 +81,9 @@ class _Arms:
 
     def __init__(self, shape: Shape, *, narrow: int, compiled: bool, device: str) -> None:
         self.shape, self.narrow, self.compiled, self.device = shape, narrow, compiled, device
-        encoder = from_pattern(
-            f"{shape.layers}{{sf}}",
-            dim=shape.dim,
-            head_dim=shape.dim // shape.heads,
-            vocab=shape.vocab,
-            max_len=shape.max_len,
-        )
+        encoder = encoder_of(shape)
         self.encoder = replace(encoder, embedding=replace(encoder.embedding, width=TABLE))
-        model = ModelConfig(encoder=self.encoder, head=MaskedLmConfig())
-        self.recipe = Recipe(model=model, train=TrainConfig(steps=1_000_000, compile=compiled))  # else all defaults
+        self.recipe = recipe_of(self.encoder, compiled=compiled)
 
     def update(self, name: str, batches: Sequence[dict[str, Tensor]]) -> Update:
         if name.startswith("transformers"):

@@ -126,9 +126,7 @@ def convert(
 
 @app.command()
 def narrow(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run, a transformers folder, or a name on the Hugging Face Hub.")
-    ],
+    model: o.Model,
     out: o.Out,
     at: Annotated[
         int | None, typer.Option("--at", min=0, metavar="K", help="Layers that still compute every row.")

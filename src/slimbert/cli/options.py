@@ -54,10 +54,9 @@ Corpus = Annotated[
         show_default=False,
     ),
 ]
-Encoder = Annotated[
-    Path,
-    typer.Argument(metavar="ENCODER", help="A run, a transformers folder, or a name on the Hugging Face Hub."),
-]
+_MODEL = "A run, a transformers folder, or a name on the Hugging Face Hub."
+Encoder = Annotated[Path, typer.Argument(metavar="ENCODER", help=_MODEL)]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run or any model folder.")]
 Labelled = Annotated[
     Path,

@@ -1,9 +1,7 @@
 """What is seen: results on standard output, everything else on standard error, an error as one line."""
 
 import contextlib
-import dataclasses
 import json
-import math
 import os
 import shlex
 import sys
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from ..atomic import is_full
+from ..atomic import is_full, plain
 from ..errors import Interrupted, SlimbertError
 
 if TYPE_CHECKING:
@@ -64,23 +62,6 @@ def json_lines() -> Iterator[Callable[[Iterable[Any]], None]]:
 def document(result: Any, *, indent: int | None = None) -> str:
     """JSON text of named tuples, dataclasses, arrays and plain data; what is not a finite number becomes null."""
     return json.dumps(plain(result), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold of a value."""
-    if hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy and torch, scalars too
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> "Group":

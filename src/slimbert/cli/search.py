@@ -33,9 +33,7 @@ class Method(enum.StrEnum):
 
 @app.command()
 def index(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run, a transformers folder, or a name on the Hugging Face Hub.")
-    ],
+    model: o.Model,
     corpus: o.Corpus,
     out: o.Out,
     text_column: o.TextColumn = None,

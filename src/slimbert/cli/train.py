@@ -235,7 +235,7 @@ def compare(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("runs/demo"),
+    out: o.Out = Path("runs/demo"),
     device: o.Device = None,
     seed: o.Seed = None,
     threads: o.Threads = None,

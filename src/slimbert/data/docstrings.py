@@ -66,10 +66,12 @@ def collect(*, workers: int | None = None, progress: Callable[[int, int], None] 
     workers: child processes, by default one per usable core. progress: called with bytes of source done, and all.
     A file that does not parse is passed over: packages carry templates and files for other versions of Python.
     """
+    from ..machine import cores  # here: the children run this file by itself
+
     portions, total = _portions(_files())
     found: dict[str, Docstring] = {}
     done = 0
-    with ThreadPoolExecutor(workers or _cores()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         for portion, answer in zip(portions, pool.map(_parse_in_child, portions), strict=True):
             for number, texts in json.loads(answer):
                 library, module, _, _ = portion[number]
@@ -79,10 +81,6 @@ def collect(*, workers: int | None = None, progress: Callable[[int, int], None] 
             if progress is not None:
                 progress(done, total)
     return list(found.values())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _File = tuple[str, str, str, int]  # library, module, path, bytes

@@ -7,10 +7,11 @@ function that gets the InputError: `stop` raises it, a reader that skips notes i
 import difflib
 import glob
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
@@ -79,6 +80,12 @@ def _files(path: Path) -> list[str]:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
+
+
+def stamps(sources: Sequence[str]) -> list[list[Any]]:
+    """Path, bytes and time of the last change of every file; of a data set of the Hub its name alone."""
+    files = [(path, None if path.startswith(HUB) else os.stat(path)) for path in sources]
+    return [[path, stat.st_size, stat.st_mtime_ns] if stat else [path] for path, stat in files]
 
 
 def opened(path: str) -> IO[bytes]:
@@ -160,3 +167,13 @@ def _decoded(raw: bytes, place: str, bad: Bad) -> str | None:
 def first_line(error: BaseException) -> str:
     """What a library says, in a line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def broken(text: str) -> str | None:
+    """What is wrong with a text that UTF-8 cannot write; None for all others."""
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError as error:
+        return f"half a surrogate pair at character {error.start + 1}"
+    return None

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,14 @@ def space_errors(folder: Path) -> Iterator[None]:
             raise
         remedy = "make room, then the same command goes on where it stopped"
         raise InputError(folder, f"cannot write ({os.strerror(error.errno or 0)})", remedy) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises InputError where the disk has less than `needed` bytes free, and 1 MiB for what goes with them."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + (1 << 20):
+        problem = f"not enough disk space: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
+        raise InputError(folder, problem, "make room, then the same command goes on where it stopped")
 
 
 class PartMaker:

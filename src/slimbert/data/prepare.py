@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_atomically
+from ..atomic import write_json
 from ..errors import InputError
+from ..machine import cores
 from .chunks import Chunks
-from .files import HUB, expand
+from .files import HUB, expand, stamps
 from .held import held
 from .packing import pack
-from .parts import Part, PartMaker, Workers, made_before, space_errors, token_type
+from .parts import Part, PartMaker, Workers, check_space, made_before, space_errors, token_type
 from .shards import FORMAT, VERSION, check_files, manifest_hash, read_manifest
 from .tokenizer import TextTokenizer
 
@@ -103,7 +104,7 @@ def prepare(
         log = folder / ".parts" / "skipped.txt"
         chunks = Chunks(sources, log, text_column=text_column, dedup=dedup, skip_bad=skip_bad)
         job = _Job(folder, asked, pieces, chunks)
-        job.tokenize(workers or len(os.sched_getaffinity(0)), progress)
+        job.tokenize(workers or cores(), progress)
         return job.finish()
 
 
@@ -127,7 +128,7 @@ def _finished(out: Path, asked: dict[str, Any], skip_bad: bool) -> Report | None
     if (out / "manifest.json").is_file():
         manifest = read_manifest(out)
         _compare(out, manifest["asked"], asked)
-        if manifest["sources"] != _stamps(asked["sources"]):
+        if manifest["sources"] != stamps(asked["sources"]):
             raise InputError(out, "was prepared from these files, but they have changed since", _OTHER)
         if manifest["report"]["skipped"] and not skip_bad:
             problem = f"was prepared without {manifest['report']['skipped']} bad records"
@@ -160,19 +161,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _stamps(sources: list[str]) -> list[list[Any]]:
-    """Path, bytes and time of the last change of every file."""
-    files = [(path, None if path.startswith(HUB) else os.stat(path)) for path in sources]
-    return [[path, stat.st_size, stat.st_mtime_ns] if stat else [path] for path, stat in files]
-
-
 class _Job:
     """One `prepare` that has something to do."""
 
     def __init__(self, out: Path, asked: dict[str, Any], tokenizer: TextTokenizer, chunks: Chunks):
         self.out, self.asked, self.tokenizer, self.chunks = out, asked, tokenizer, chunks
         self.folder = out / ".parts"
-        self.stamps = _stamps(asked["sources"])
+        self.stamps = stamps(asked["sources"])
         self.parts: list[Part] = []
         self.documents = self.tokens = self.fresh_tokens = 0
         self.began = time.perf_counter()
@@ -205,7 +200,7 @@ class _Job:
         """Everything that a later start needs to know is written before the first part."""
         self.folder.mkdir(exist_ok=True)
         self.tokenizer.save(self.out / "tokenizer")
-        write_atomically(self.folder / "asked.json", json.dumps(self.asked).encode())
+        write_json(self.folder / "asked.json", self.asked, indent=None)
 
     def _settle(self, one: Part | Future[Part], progress: Callable[[Tally], None] | None) -> None:
         part = one if isinstance(one, Part) else one.result()
@@ -220,7 +215,7 @@ class _Job:
     def finish(self) -> Report:
         """Pack the parts, then the manifest, then the parts go."""
         dtype = token_type(self.tokenizer.vocab_size)
-        self._check_space(self.tokens * int(dtype[-1]))
+        check_space(self.out, self.tokens * int(dtype[-1]))
         for old in self.out.glob("*.bin"):  # of a run that was killed while packing
             old.unlink()
         splits, notes = pack(
@@ -250,12 +245,6 @@ class _Job:
         self._seal(splits, report, dtype)
         return report
 
-    def _check_space(self, needed: int) -> None:
-        free = shutil.disk_usage(self.out).free
-        if free < needed + (1 << 20):
-            problem = f"not enough disk space: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
-            raise InputError(self.out, problem, "make room, then the same command goes on where it stopped")
-
     def _seal(self, splits: dict[str, Any], report: Report, dtype: str) -> None:
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -275,5 +264,5 @@ class _Job:
         manifest["sha256"] = manifest_hash(manifest)
         if report.skipped:
             os.replace(self.folder / "skipped.txt", self.out / "skipped.txt")
-        write_atomically(self.out / "manifest.json", json.dumps(manifest, indent=1).encode())
+        write_json(self.out / "manifest.json", manifest, indent=1)
         shutil.rmtree(self.folder)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from .columns import is_text
-from .files import FAULTS, HUB, Bad, expand, first_line, form, lines, stop
+from .files import FAULTS, HUB, Bad, broken, expand, first_line, form, lines, stop
 from .records import csv_rows, json_records
 
 LONGEST_DOCUMENT = 1 << 20  # characters of a .txt document without a blank line; then the next line starts a new one
@@ -117,12 +117,9 @@ def _is_text(text: Any, place: str, bad: Bad) -> bool:
             )
         )
         return False
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            bad(InputError(place, f"half a surrogate pair at character {error.start + 1}", "write the whole character"))
-            return False
+    if problem := broken(text):
+        bad(InputError(place, problem, "write the whole character"))
+        return False
     return True
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 
 Scheme = Literal["IOB1", "IOB2", "BIOES", "IO", "classes"]
 OUTSIDE = "O"
-_LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S", "M": "I", "W": "S"}
+LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S", "M": "I", "W": "S"}  # what each is read as
 _TAG = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
 _BARE = re.compile(r"[BIESLUMW]-?")
 
@@ -27,7 +27,7 @@ def parts(tag: str) -> tuple[str, str]:
     if tag == OUTSIDE:
         return OUTSIDE, ""
     found = _TAG.fullmatch(tag)
-    return (_LETTERS[found[1]], found[2]) if found else ("", tag)
+    return (LETTERS[found[1]], found[2]) if found else ("", tag)
 
 
 def spans_of(tags: Sequence[str]) -> list[tuple[str, int, int]]:

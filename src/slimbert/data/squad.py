@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .files import expand, form
+from .files import broken, expand, form
 from .records import json_records
 from .rows import Record, Table, read_table, table_of_records
 
@@ -195,11 +195,8 @@ def _text(record: Mapping[str, Any], field: str, place: str) -> str:
     if not isinstance(value, str) or not value.strip():
         found = {type(None): "is missing", str: "is empty"}.get(type(value), f"is {type(value).__name__}, not text")
         raise InputError(place, f"{field!r} {found}", f"give every row a {field}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        problem = f"{field!r} holds half a surrogate pair at character {error.start + 1}"
-        raise InputError(place, problem, "write the whole character") from error
+    if problem := broken(value):
+        raise InputError(place, f"{field!r} holds {problem}", "write the whole character")
     return value
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ..errors import InputError
 from .columns import TEXTS
 from .conll import is_conll, read_conll
+from .files import broken
 from .rows import Table, read_table
 from .schemes import parts, tags_of, to_iob2
 from .words import Place, split_words
@@ -234,11 +235,8 @@ def _shown(span: tuple[int, int, str], text: str) -> str:
 
 
 def _check_characters(text: str, place: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        problem = f"half a surrogate pair at character {error.start + 1}"
-        raise InputError(place, problem, "write the whole character") from error
+    if problem := broken(text):
+        raise InputError(place, problem, "write the whole character")
 
 
 def column_number(column: str, path: str | Path) -> int:

@@ -20,7 +20,7 @@ from ..state import Encoded, scatter
 from .configuration import SlimbertConfig
 from .modeling import SlimbertPreTrainedModel
 
-IGNORED = -100  # the label of a row that is not predicted
+NOT_PREDICTED = -100  # transformers' label of a position without a loss
 
 
 class SlimbertForMaskedLM(SlimbertPreTrainedModel):
@@ -60,7 +60,7 @@ class SlimbertForMaskedLM(SlimbertPreTrainedModel):
         logits = self.answer(encoded)
         kept = encoded.state.index
         if labels is not None and kept is not None and there is not None:
-            labels = labels.gather(1, kept).masked_fill(~there, IGNORED)
+            labels = labels.gather(1, kept).masked_fill(~there, NOT_PREDICTED)
         loss = None if labels is None else masked_loss(logits.flatten(0, 1), labels.flatten(), encoded)
         if kept is not None and there is not None:
             logits = scatter(logits.masked_fill(~there.unsqueeze(-1), 0.0), kept, input_ids.shape[1])
@@ -70,7 +70,7 @@ class SlimbertForMaskedLM(SlimbertPreTrainedModel):
         """[B, S] True where a row is asked for; None: all are, or it cannot be seen."""
         if not self.encoder.narrows or traced() or (labels is None and self.mask_id is None):
             return None
-        keep = torch.zeros_like(input_ids, dtype=torch.bool) if labels is None else labels != IGNORED
+        keep = torch.zeros_like(input_ids, dtype=torch.bool) if labels is None else labels != NOT_PREDICTED
         if self.mask_id is not None:
             keep = keep | (input_ids == self.mask_id)
         return keep | ~keep.any(dim=1, keepdim=True)
@@ -78,5 +78,5 @@ class SlimbertForMaskedLM(SlimbertPreTrainedModel):
 
 def masked_loss(logits: Tensor, labels: Tensor, encoded: Encoded) -> Tensor:
     """Mean cross-entropy of the rows [N, V] with a label, in float32, and what the mixers add; 0 where none has one."""
-    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return sum(encoded.state.losses, total / (labels != IGNORED).sum().clamp(min=1))
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=NOT_PREDICTED, reduction="sum")
+    return sum(encoded.state.losses, total / (labels != NOT_PREDICTED).sum().clamp(min=1))

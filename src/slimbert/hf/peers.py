@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM
 
+from .masked_lm import NOT_PREDICTED
+
 Precision = Literal["float32", "bfloat16"]
-NOT_PREDICTED = -100  # transformers' label of a position without a loss
 
 
 @dataclass(frozen=True, kw_only=True)

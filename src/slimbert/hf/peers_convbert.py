@@ -16,7 +16,7 @@ from transformers import ConvBertConfig, ConvBertForMaskedLM
 from transformers.modeling_outputs import MaskedLMOutput
 
 from ..parts.dynamic import convolve
-from .peers import NOT_PREDICTED
+from .masked_lm import NOT_PREDICTED
 
 
 def convbert(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 from transformers.modeling_outputs import MaskedLMOutput
 
-from .peers import NOT_PREDICTED, Precision, Shape, stock_batch, updates
+from .masked_lm import NOT_PREDICTED
+from .peers import Precision, Shape, stock_batch, updates
 
 
 class Electra(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..atomic import plain
 from ..data.metrics import over_seeds
 from ..errors import InputError
 from ..train.run import RunFolder
@@ -56,7 +57,6 @@ def with_seeds(
         if all(name in run.baselines for run in runs)
     }
     several = Seeded(str(out), metric, runs, **asdict(found), best=best.run, baselines=beside)
-    plain: dict[str, Any] = several._asdict() | {"runs": [run._asdict() for run in runs]}
     with RunFolder(out) as outer:
-        outer.write_json(SUMMARY, plain)
+        outer.write_json(SUMMARY, plain(several))
     return several

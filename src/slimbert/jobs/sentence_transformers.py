@@ -3,10 +3,9 @@
 Its Transformer module loads our model through AutoModel, so `import slimbert.hf` comes first.
 """
 
-import json
 from pathlib import Path
 
-from ..atomic import write_atomically
+from ..atomic import write_json
 from ..model.heads import EmbedConfig
 
 TYPE = "sentence_transformers.models"
@@ -32,4 +31,4 @@ def write_modules(folder: Path, head: EmbedConfig, *, dim: int, max_len: int) ->
     for path, _ in modules:
         (folder / path).mkdir(exist_ok=True)
     for name, content in files.items():
-        write_atomically(folder / name, (json.dumps(content, indent=2) + "\n").encode())
+        write_json(folder / name, content)

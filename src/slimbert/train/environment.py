@@ -4,7 +4,6 @@ No figure means anything without the machine's matrix-product rate beside it. No
 no path. torch is imported inside the functions that need it.
 """
 
-import math
 import os
 import platform
 import re
@@ -13,14 +12,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from slimbert import __version__
+
+from ..machine import cores, memory_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +30,6 @@ INSTRUCTIONS = (
     *("asimd", "sve", "sve2", "bf16", "i8mm", "svebf16"),
 )
 MULTIPLIES_BF16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
-CGROUP, GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def environment(*, measure: bool = False) -> dict[str, Any]:
@@ -87,19 +84,6 @@ def instruction_sets() -> tuple[str, ...]:
     match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), flags=re.MULTILINE)
     flags = set(match[1].split()) if match else set()
     return tuple(name for name in INSTRUCTIONS if name in flags)
-
-
-def cores() -> int:
-    """Cores this process may use: by its affinity and by the quota of its control group, rounded up."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [int(quota) / int(period) for quota, period in _cpu_quotas() if int(quota) > 0]
-    return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
-
-
-def memory_bytes() -> int:
-    """Memory this process may use, in bytes: the machine's, or the limit of its control group if that is lower."""
-    limits = [*_group_files("", "memory.max"), *_group_files("memory", "memory.limit_in_bytes")]
-    return min([int(psutil.virtual_memory().total), *(int(text) for text in limits if text.isdigit())])
 
 
 def gpus() -> list[dict[str, Any]]:
@@ -187,29 +171,3 @@ def gemm_tflops(dtype: str, *, device: "torch.device | str" = "cpu", seconds: fl
 def _cpuinfo() -> str:
     path = Path("/proc/cpuinfo")
     return path.read_text(errors="replace") if path.is_file() else ""
-
-
-def _cpu_quotas() -> Iterator[tuple[str, str]]:
-    """(microseconds allowed, per microseconds) of this process's control groups, both versions of them."""
-    for text in _group_files("", "cpu.max"):
-        quota, _, period = text.partition(" ")
-        if quota.isdigit() and period.isdigit():
-            yield quota, period
-    quotas, periods = _group_files("cpu", "cpu.cfs_quota_us"), _group_files("cpu", "cpu.cfs_period_us")
-    yield from zip(quotas, periods)
-
-
-def _group_files(controller: str, name: str) -> Iterator[str]:
-    """The texts of a control file in this process's group and every group above it; controller "" is version 2."""
-    for line in GROUPS.read_text().splitlines() if GROUPS.is_file() else []:
-        _, controllers, path = line.split(":", 2)
-        if controller not in controllers.split(","):
-            continue
-        roots = [CGROUP / controller] if controller else [CGROUP, CGROUP / "unified"]
-        for root in roots:
-            group = root / path.lstrip("/")
-            for folder in (group, *group.parents):
-                if (folder / name).is_file():
-                    yield (folder / name).read_text().strip()
-                if folder == root:
-                    break

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import yaml
 
-from ..atomic import HASHES, write_atomically, write_error
+from ..atomic import HASHES, write_atomically, write_error, write_json
 from ..errors import InputError
 from .environment import environment
 
@@ -77,8 +77,7 @@ class RunFolder:
 
     def write_json(self, name: str, data: object) -> None:
         """Any other result of the run, as `name` in the run folder."""
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(self.path / name, text.encode())
+        write_json(self.path / name, data)
 
     def write_text(self, name: str, text: str) -> None:
         """A text for people, as `name` in the run folder."""

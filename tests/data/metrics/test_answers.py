@@ -84,11 +84,16 @@ def test_what_is_reported():
     truth = [["red fox"], ["cat", "a cat"], [], []]
     answers = ["fox", "the cat", "", "dog"]
     found = squad_scores(truth, answers)
+    low, high = bootstrap_interval(answer_rows(truth, answers).f1)
+    assert low < found["f1"] < high
+    assert list(found)[:5] == ["rows", "f1", "f1_low", "f1_high", "exact"]
     assert found == pytest.approx(
         {
             "rows": 4,
-            "exact": 0.5,
             "f1": (2 / 3 + 1 + 1) / 4,
+            "f1_low": low,
+            "f1_high": high,
+            "exact": 0.5,
             "has_answer_rows": 2,
             "has_answer_exact": 0.5,
             "has_answer_f1": (2 / 3 + 1) / 2,
@@ -97,10 +102,9 @@ def test_what_is_reported():
             "no_answer_f1": 0.5,
         }
     )
-    assert squad_scores(truth[:2], answers[:2]) == pytest.approx({"rows": 2, "exact": 0.5, "f1": (2 / 3 + 1) / 2})
+    some = squad_scores(truth[:2], answers[:2])
+    assert some == pytest.approx({"rows": 2, "f1": (2 / 3 + 1) / 2, "f1_low": 2 / 3, "f1_high": 1, "exact": 0.5})
     assert set(squad_scores(truth[2:], answers[2:])) & {"has_answer_f1", "no_answer_f1"} == {"no_answer_f1"}
-    low, high = bootstrap_interval(answer_rows(truth, answers).f1, draws=500)
-    assert low <= found["f1"] <= high
 
 
 # (the best span's F1 if the question has an answer, else None; has the answer any text?; null score)
@@ -185,7 +189,8 @@ def test_true_answers_are_right(data_folder):
     """The first answer to every real question is right; a second person's is less so, and by F1 more than exactly."""
     answers = pq.read_table(data_folder / "squad" / "validation.parquet", columns=["answers"])["answers"].to_pylist()
     truth = [row["text"] for row in answers]
-    assert squad_scores(truth, [row[0] for row in truth]) == {"rows": len(truth), "exact": 1.0, "f1": 1.0}
+    whole = {"rows": len(truth), "f1": 1.0, "f1_low": 1.0, "f1_high": 1.0, "exact": 1.0}
+    assert squad_scores(truth, [row[0] for row in truth]) == whole
     several = [row for row in truth if len(row) > 1]
     people = squad_scores([[row[0], *row[2:]] for row in several], [row[1] for row in several])
     assert 0.75 < people["exact"] < people["f1"] < 0.95

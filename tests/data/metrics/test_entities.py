@@ -95,6 +95,7 @@ WRITTEN = {  # scheme -> prefixes of the first, the middle, the last and a singl
     "IOB1": "IIII",
     "BIOES": "BIES",
     "BILOU": "BILU",
+    "BMEW": "BMEW",
 }
 
 

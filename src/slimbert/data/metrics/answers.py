@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .classes import Floats
+from .seeds import bootstrap_interval
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)  # ASCII only, as published
@@ -56,19 +57,18 @@ def answer_rows(truth: Sequence[Sequence[str]], answers: Sequence[str]) -> Answe
 
 
 def squad_scores(truth: Sequence[Sequence[str]], answers: Sequence[str]) -> dict[str, float]:
-    """What is reported of a run: rows, exact, f1; if there are questions without an answer, the same of both kinds.
+    """What is reported of a run: rows, f1 with its interval, exact; with questions without an answer also both kinds.
 
     The keys of the kinds are has_answer_rows, has_answer_exact, ..., no_answer_f1; a kind without rows has none.
     """
     exact, f1, answerable = answer_rows(truth, answers)
-    kinds = {"": np.ones_like(answerable)}
-    if not answerable.all():
-        kinds |= {"has_answer_": answerable, "no_answer_": ~answerable}
-    scores: dict[str, float] = {}
+    low, high = bootstrap_interval(f1)
+    scores = {"rows": len(f1), "f1": float(f1.mean()), "f1_low": low, "f1_high": high, "exact": float(exact.mean())}
+    kinds = {} if answerable.all() else {"has_answer": answerable, "no_answer": ~answerable}
     for name, rows in kinds.items():
         if count := int(np.count_nonzero(rows)):
-            means = {f"{name}exact": float(exact[rows].mean()), f"{name}f1": float(f1[rows].mean())}
-            scores |= {f"{name}rows": count, **means}
+            means = {f"{name}_exact": float(exact[rows].mean()), f"{name}_f1": float(f1[rows].mean())}
+            scores |= {f"{name}_rows": count, **means}
     return scores
 
 

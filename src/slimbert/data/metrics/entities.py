@@ -7,10 +7,10 @@ the entity goes on to the token before the next one that opens or is outside. On
 
     IOB1    I, and B only where an entity touches one of its own type before it
     IOB2    B opens every entity, I goes on (CoNLL-2003 as it is mostly given out)
-    BIOES   B I .. E, a single token S; BILOU says L for E and U for S
+    BIOES   B I .. E, a single token S; BILOU says L for E and U for S, BMEW M for I and W for S
     plain   the type alone; neighbours of one type are one entity
 
-A prefix without a type is of type `_`. We read L and U too, and plain tags, which seqeval does not.
+A prefix without a type is of type `_`. We read L, U, M and W too, and plain tags, which seqeval does not.
 """
 
 from collections import Counter
@@ -20,9 +20,9 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
+from ..schemes import LETTERS, OUTSIDE
 from .classes import Ints, f1_of_counts
 
-OUTSIDE = "O"
 UNNAMED = "_"  # the type of a prefix without one
 
 
@@ -94,7 +94,6 @@ class _Tag(NamedTuple):
 
 
 _NOTHING = _Tag(OUTSIDE, UNNAMED)
-_PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 _BARE = {"B", "I", "E", "S"}  # may stand without a type
 
 
@@ -103,8 +102,8 @@ def _read(tag: str) -> _Tag:
     if tag == OUTSIDE:
         return _NOTHING
     prefix, dash, name = tag.partition("-")
-    if prefix in (_PREFIXES if dash else _BARE):
-        return _Tag(_PREFIXES[prefix], name or UNNAMED)
+    if prefix in (LETTERS if dash else _BARE):
+        return _Tag(LETTERS[prefix], name or UNNAMED)
     return _Tag("I", tag)
 
 

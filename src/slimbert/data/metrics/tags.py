@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..schemes import OUTSIDE
 from .classes import Floats, f1_of_counts, macro_f1, wilson
-from .entities import OUTSIDE, entity_counts, entity_scores
+from .entities import entity_counts, entity_scores
 from .seeds import bootstrap_score
 
 

@@ -6,7 +6,6 @@ words comes along, or else BERT's pooler (which waits for classes); what has no 
 notes say so.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from safetensors.torch import save
 
-from ...atomic import write_atomically
+from ...atomic import write_atomically, write_json
 from ...data.tokenizer import TextTokenizer, has_tokenizer
 from ...errors import InputError
 from ...model import Model, ModelConfig, SpecialTokens, load_model, skeleton
@@ -104,8 +103,7 @@ def write(model: Model, folder: str | Path, layout: str | None = None) -> str:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     write_atomically(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path / "config.json", text.encode())
+    write_json(path / "config.json", config)
     return chosen.name
 
 

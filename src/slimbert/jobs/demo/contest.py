@@ -51,10 +51,7 @@ def deal(task: Task, hands: int) -> list[Task]:
     """The training rows dealt out, each class evenly; no row is in two hands. Validation and test are the same."""
     order = np.argsort(task.train.labels, kind="stable")
     dealt = [replace(task, train=task.train.take(order[hand::hands]), notes=()) for hand in range(hands)]
-    return [
-        replace(one, sha256=fingerprint(one.labels, one.train, one.validation, *([one.test] if one.test else [])))
-        for one in dealt
-    ]
+    return [replace(one, sha256=fingerprint(one.labels, one.train, one.validation, one.test)) for one in dealt]
 
 
 def contest(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
-from ...atomic import write_atomically
+from ...atomic import write_json
 from ...data.tasks import Task
 from ...errors import InputError
 
@@ -43,7 +43,7 @@ def clear(folder: Path, seed: int) -> None:
         else:
             path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / MARKER, json.dumps({"slimbert": __version__, "seed": seed}).encode())
+    write_json(folder / MARKER, {"slimbert": __version__, "seed": seed}, indent=None)
 
 
 def write_corpus(texts: Sequence[str], path: Path, *, seed: int) -> None:

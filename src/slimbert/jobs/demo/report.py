@@ -1,6 +1,5 @@
 """The report of the demo: report.md for people, report.json for programs, demo.png for both eyes at once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...atomic import write_atomically
+from ...atomic import plain, write_atomically, write_json
 from ...train.curve import FAINT, INK, TRAIN, VALID, png, smoothed
 from ...train.progress import clock
 from ...train.run import RunFolder
@@ -24,17 +23,7 @@ def write_report(made: Demo, folder: Path) -> None:
     rows = list(RunFolder(made.pretrained.run).rows())
     write_atomically(folder / "demo.png", picture(rows, made.contenders))
     write_atomically(folder / "report.md", markdown(made).encode())
-    text = json.dumps(plain(made), indent=2, ensure_ascii=False)
-    write_atomically(folder / "report.json", (text + "\n").encode())
-
-
-def plain(value: Any) -> Any:
-    """Named tuples as mappings, all the way down."""
-    if hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+    write_json(folder / "report.json", plain(made))
 
 
 def markdown(made: Demo) -> str:

@@ -5,7 +5,6 @@ on a few hundred labels, beside the same encoder untrained, MiniLM-L6 and two ba
 that the command of the same name calls, so the demo shows nothing that one cannot do with one's own text.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from ...errors import Interrupted
 from ...model import fresh, save_model
 from ...model.folder import load_config
 from ...train.progress import Progress
+from ...train.run import RunFolder
 from ..corpus import prepare, train_tokenizer
 from ..models import convert
 from ..predict import load
@@ -152,8 +152,7 @@ class _Run:
                 device=self.device,
                 quiet=self.quiet,
             )
-            with (self.folder / "pretrained" / "metrics.jsonl").open(encoding="utf-8") as rows:
-                first = float(json.loads(next(rows))["loss"])
+            first = float(next(RunFolder(self._at("pretrained")).rows())["loss"])
             last = made.val_loss or made.loss
             self._say(f"loss {first:.2f} -> {last:.2f} on held-out text; blind guessing: {math.log(size.vocab):.2f}")
             self._say(

@@ -6,7 +6,6 @@ than in full depth exceeds the bound asked. Tested in that fixed order, the boun
 chosen; a limit from the same texts of that kappa alone would not, as these texts have chosen it.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...atomic import write_atomically
+from ...atomic import write_json
 from ...data.tasks import Split, count_trained_on, load_texts
 from ...errors import InputError
 from ...model.exits import DactConfig
@@ -76,7 +75,7 @@ def calibrate(
         problem = f"{known:,} of its {len(texts):,} rows are rows that the run was trained on"
         raise InputError(data, problem, "give rows that were held out of train")
     found = _search(predictor, texts, disagree, confidence, run)
-    write_atomically(Path(run) / CALIBRATION, (json.dumps(found._asdict(), indent=1) + "\n").encode())
+    write_json(Path(run) / CALIBRATION, found._asdict(), indent=1)
     return found
 
 

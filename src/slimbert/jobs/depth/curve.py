@@ -1,13 +1,12 @@
 """Score against cost: one run at several depths, with multiply-adds, milliseconds, and how deep texts went."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...atomic import write_atomically
+from ...atomic import plain, write_atomically, write_json
 from ...data.tasks import Split
 from ...errors import InputError
 from ...model.exits import DactConfig
@@ -61,9 +60,7 @@ def curve_of(
         raise InputError(run, "its head answers after the last layer only", remedy)
     rows = labelled_rows(predictor, run, data, split=split, text_columns=text_columns, label_column=label_column)
     made = depth_curve(predictor, rows)
-    points = [point._asdict() for point in made.points]
-    text = json.dumps({**made._asdict(), "points": points}, indent=1) + "\n"
-    write_atomically(Path(run) / "depth_curve.json", text.encode())
+    write_json(Path(run) / "depth_curve.json", plain(made), indent=1)
     write_atomically(Path(run) / "depth_curve.png", draw(made))
     return made
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from ...atomic import sync
-from ...data.files import HUB, expand
-from ...data.parts import space_errors
+from ...data.files import HUB, expand, stamps
+from ...data.parts import check_space, space_errors
 from ...errors import InputError, Interrupted, RunError
 from ...train.progress import Progress
 from ...train.signals import stop_on_signal
 from . import bm25, graph, store
-from .claim import claimed, finished, read_state, save_state, stamps
+from .claim import claimed, finished, read_state, save_state
 from .corpus import Passage, Passages, documents
 from .encoder import Encoder, encoder_of
 
@@ -142,7 +142,7 @@ class _Building:
         """Append the vectors that are missing, portion by portion; those count that are on the disk."""
         header, width = _header(len(texts), self.encoder.dim), 4 * self.encoder.dim
         done = self._whole(len(header), width)
-        self._check_space((len(texts) - done) * width)
+        check_space(self.folder, (len(texts) - done) * width)
         with (
             open(self.folder / store.VECTORS, "r+b" if done else "wb") as file,
             Progress(len(texts), unit="passage", start=done, enabled=not self.quiet) as progress,
@@ -172,12 +172,6 @@ class _Building:
         path, done = self.folder / store.VECTORS, int(self.state["vectors"])
         there = (path.stat().st_size - header) // width if path.is_file() else 0
         return done if there >= done else max(0, there) // self.portion * self.portion
-
-    def _check_space(self, needed: int) -> None:
-        free = shutil.disk_usage(self.folder).free
-        if free < needed + (1 << 20):
-            problem = f"not enough disk space: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
-            raise InputError(self.folder, problem, "make room, then the same command goes on where it stopped")
 
     def _vectors(self, portion: list[str]) -> bytes:
         made = self.encoder.predictor.embed(portion, normalise=True)

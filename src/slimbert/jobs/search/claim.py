@@ -4,15 +4,13 @@
 """
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...atomic import write_atomically
-from ...data.files import HUB
+from ...atomic import write_json
 from ...data.held import held
 from ...errors import InputError
 from .store import BUILDING, MANIFEST, read_manifest
@@ -56,13 +54,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    write_atomically(folder / BUILDING / STATE, json.dumps(state).encode())
-
-
-def stamps(sources: Sequence[str]) -> list[list[Any]]:
-    """Path, bytes and time of the last change of every file."""
-    files = [(path, None if path.startswith(HUB) else os.stat(path)) for path in sources]
-    return [[path, stat.st_size, stat.st_mtime_ns] if stat else [path] for path, stat in files]
+    write_json(folder / BUILDING / STATE, state, indent=None)
 
 
 def _compare(folder: Path, before: dict[str, Any], asked: dict[str, Any]) -> None:

@@ -9,10 +9,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...data.files import HUB, expand, form, stop
+from ...data.files import FAULTS, HUB, expand, first_line, form, stop
 from ...data.readers import read
 from ...data.records import csv_rows, json_records
 from ...data.tokenizer import TextTokenizer
@@ -141,6 +140,6 @@ def _parquet_ids(path: str) -> Iterator[str | None]:
             if (name := _id_column(file.schema_arrow.names)) is not None:
                 for batch in file.iter_batches(batch_size=256, columns=[name], use_threads=False):
                     yield from (None if value is None else str(value) for value in batch.column(0).to_pylist())
-    except (pa.ArrowException, OSError, ValueError) as error:
-        problem = f"its ids cannot be read ({(str(error).splitlines() or [''])[0][:200]})"
+    except FAULTS as error:
+        problem = f"its ids cannot be read ({first_line(error)})"
         raise InputError(path, problem, "make or fetch the file again") from error

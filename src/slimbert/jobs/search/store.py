@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...atomic import check_file, file_sha256, sync, write_atomically
+from ...atomic import check_file, file_sha256, sync, write_json
 from ...data.files import form
 from ...data.shards import manifest_hash
 from ...errors import InputError
@@ -120,7 +120,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "slimbert": __version__, **content}
     manifest = json.loads(json.dumps(manifest | {"files": files}))  # so that its hash is that of what is read back
     manifest["sha256"] = manifest_hash(manifest)
-    write_atomically(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_json(folder / MANIFEST, manifest, indent=1)
 
 
 def read_manifest(folder: Path, *, verify: bool) -> dict[str, Any]:

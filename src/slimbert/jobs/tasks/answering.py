@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
@@ -21,7 +22,6 @@ from ...data.metrics import (
     answer_measures,
     answer_rows,
     best_threshold,
-    bootstrap_interval,
     squad_scores,
     withhold,
 )
@@ -119,10 +119,7 @@ class Answering:
 
     def score(self, split: Split, features: Features, outputs: Outputs) -> dict[str, float]:
         given, truth = self._given(self._best(split.texts, features, outputs)), _texts(split.labels)
-        scores = squad_scores(truth, given)
-        low, high = bootstrap_interval(answer_rows(truth, given).f1)
-        main = {"rows": scores.pop("rows"), "f1": scores.pop("f1"), "f1_low": low, "f1_high": high}
-        return {**main, "exact": scores.pop("exact"), **{k: v for k, v in scores.items() if not k.endswith("_rows")}}
+        return {name: value for name, value in squad_scores(truth, given).items() if not name.endswith("_rows")}
 
     def by_label(self, split: Split, features: Features, outputs: Outputs) -> list[dict[str, Any]]:
         return []
@@ -218,4 +215,4 @@ def _total(
 
 def _log_sum(whole: NDArray[np.float64]) -> float:
     """log of the sum of exp over all of them."""
-    return float(whole.max() + np.log(np.exp(whole - whole.max()).sum()))
+    return float(torch.from_numpy(whole).logsumexp(dim=0))

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
@@ -108,6 +109,4 @@ class Classification:
     def _shares(self, outputs: Outputs) -> NDArray[np.float64]:
         """Probabilities [N, C]."""
         found = np.array(outputs, dtype=np.float64).reshape(-1, len(self.labels))
-        raised = np.exp(found - found.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
-        return shares
+        return torch.from_numpy(found).softmax(dim=1).numpy()

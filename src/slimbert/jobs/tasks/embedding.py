@@ -120,10 +120,10 @@ class Embedding:
 
 def rank_scores(places: NDArray[np.int64]) -> dict[str, float]:
     """Of the places [N] at which the right texts stand, from 1: MRR@10 with its interval, recall@1, recall@10."""
-    values = rank_measures(places, top=TOP)["mrr"].rows[:, 0]
-    low, high = bootstrap_interval(values)
-    main = {"rows": len(places), "mrr": float(values.mean()), "mrr_low": low, "mrr_high": high}
-    return {**main, "recall_1": float((places == 1).mean()), "recall_10": float((places <= TOP).mean())}
+    found = rank_measures(places, top=TOP)
+    low, high = bootstrap_interval(found["mrr"].rows)
+    scores = {name: one.value() for name, one in found.items()}
+    return {"rows": len(places), "mrr": scores.pop("mrr"), "mrr_low": low, "mrr_high": high, **scores}
 
 
 def _cosines(outputs: Outputs) -> NDArray[np.float64]:

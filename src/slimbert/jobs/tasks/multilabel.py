@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
@@ -110,4 +111,4 @@ class MultiLabel:
 
 def _shares(outputs: Outputs) -> Any:
     """Probabilities [N, C]."""
-    return 1 / (1 + np.exp(-np.array(outputs, dtype=np.float64)))
+    return torch.from_numpy(np.array(outputs, dtype=np.float64)).sigmoid().numpy()

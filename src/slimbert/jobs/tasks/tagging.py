@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...config import HeadConfig
@@ -140,5 +141,4 @@ def tagged(text: Any) -> Tagged:
 
 
 def _log_softmax(scores: Any) -> Any:
-    shifted = scores.astype(np.float64) - scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return torch.from_numpy(scores.astype(np.float64)).log_softmax(dim=-1).numpy()

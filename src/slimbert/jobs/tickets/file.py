@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...atomic import write_atomically
+from ...atomic import write_json
 from ...errors import InputError
 from ...model import EncoderConfig
 from ...subnet import Subnet, axes_of, shrink
@@ -61,7 +61,7 @@ def architecture(encoder: EncoderConfig) -> str:
 def write_ticket(folder: Path, ticket: Ticket) -> Path:
     """Write ticket.json, whole or not at all."""
     plain = {"format": FORMAT, **ticket._asdict(), "subnet": {key: list(kept) for key, kept in ticket.subnet.units}}
-    write_atomically(folder / TICKET, (json.dumps(plain, ensure_ascii=False) + "\n").encode())
+    write_json(folder / TICKET, plain, indent=None)
     return folder / TICKET
 
 

@@ -4,14 +4,13 @@ Rows and columns are the masks in the order of their updates; dark is near. A da
 longer changes.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ...atomic import write_atomically
+from ...atomic import write_atomically, write_json
 from ...train.curve import INK, png
 from .watch import KINDS
 
@@ -20,7 +19,7 @@ JSON, PICTURE = "distances.json", "distances.png"
 
 def write_distances(folder: Path, found: dict[str, Any]) -> None:
     """distances.json and distances.png in the run folder, of what `Watch.described` says."""
-    write_atomically(folder / JSON, (json.dumps(found) + "\n").encode())
+    write_json(folder / JSON, found, indent=None)
     write_atomically(folder / PICTURE, drawn(found))
 
 
