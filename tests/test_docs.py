@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import slimbert
 from slimbert.config import KINDS, load
 from slimbert.jobs.settings import Settings
 from slimbert.methods.earlybird import TicketRecipe
@@ -117,6 +118,11 @@ def test_groupbert_table_is_true():
         encoder = PRESETS[name]()
         parameters = sum(p.numel() for p in skeleton(ModelConfig(encoder=encoder)).parameters())
         assert [len(encoder.layers), encoder.dim, parameters] == [int(s.replace(",", "")) for s in sizes], name
+
+
+def test_every_public_name_stands_in_the_docs():
+    page = (DOCS / "python.md").read_text()
+    assert set(re.findall(r"`slimbert\.(\w+)[`(]", page)) >= set(slimbert.__all__)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
