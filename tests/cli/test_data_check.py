@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.project import Slimbert, write_csv
-from jobs.labelled_files import clean, folder, write
+from jobs.labelled_files import clean, clean_pairs, folder, write
 
 
 def test_clean_data_ends_with_0_and_says_what_comes_next(tmp_path: Path, slimbert: Slimbert):
@@ -19,6 +19,37 @@ def test_clean_data_ends_with_0_and_says_what_comes_next(tmp_path: Path, slimber
     made = slimbert("data", "check", path, "--json")
     assert made.code == 0 and made.json["findings"] == [] and made.json["misleads"] is False
     assert made.json["splits"][0]["labels"] == {"bad": 100, "good": 100}
+
+
+def test_what_comes_next_has_the_same_columns(tmp_path: Path, slimbert: Slimbert):
+    rows = [{"the text": row["text"], "MY LABEL": row["label"], "label": "all alike"} for row in clean()]
+    path = write(tmp_path / "a.csv", rows)
+    made = slimbert("data", "check", path, "--label-column", "MY LABEL", "--task", "classification")
+    assert made.code == 0 and f"{path} --label-column 'MY LABEL' --task classification --out runs/b" in made.out
+    pairs = write(tmp_path / "b.csv", [row | {"number": i} for i, row in enumerate(clean_pairs())])
+    options = ("--text-column", "sentence1", "--text-column", "sentence2")
+    assert f"{pairs} {' '.join(options)} --out" in slimbert("data", "check", pairs, *options).out
+
+
+def test_data_that_fine_tuning_refuses_ends_with_2(tmp_path: Path, slimbert: Slimbert):
+    """No command is called the next one that would fail at once."""
+    path = write(tmp_path / "a.csv", [*clean(), {"text": "one more", "label": "Good"}])
+    made = slimbert("data", "check", path)
+    assert made.code == 2 and made.err == "" and "finetune ENCODER" not in made.out and "would mislead" not in made.out
+    last = made.out.partition("fine-tuning refuses this data, first for:\n")[2]
+    said = f"{path}:row 201: label 'Good', and 'good' before: they differ only in case; write a label one way"
+    assert " ".join(last.split()) == said
+    made = slimbert("data", "check", path, "--json").json
+    assert made["refused"] == said and made["misleads"] is False
+    assert [(found["kind"], found["severity"], found["refused"]) for found in made["findings"]] == [
+        ("rare", "warning", False),
+        ("spelt", "warning", True),
+    ]
+    refused = slimbert("finetune", tmp_path / "encoder", path, "--out", tmp_path / "run")
+    assert refused.code == 2 and said in refused.err
+    both = folder(tmp_path / "data", train=[*clean(), {"text": "one more", "label": ""}], test=clean(50))
+    made = slimbert("data", "check", both)
+    assert made.code == 2 and "training on this would mislead:\n" in made.out and "first for:\n" in made.out
 
 
 def test_data_that_misleads_ends_with_2(tmp_path: Path, slimbert: Slimbert):

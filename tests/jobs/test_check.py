@@ -9,30 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs.checked import kinds, only, places
 from jobs.labelled_files import Row, clean, clean_pairs, folder, sentence, write
 from slimbert.cli.output import document
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
-from slimbert.jobs.check.findings import EXAMPLES, EXCERPT, Finding, excerpt
-from slimbert.jobs.check.run import Checked, check
-
-
-def kinds(made: Checked) -> dict[str, Finding]:
-    """kind -> finding; of each kind there is one."""
-    found = {finding.kind: finding for finding in made.findings}
-    assert len(found) == len(made.findings)
-    return found
-
-
-def only(made: Checked, kind: str) -> Finding:
-    """The one finding there is."""
-    assert [finding.kind for finding in made.findings] == [kind], made.findings
-    return made.findings[0]
-
-
-def places(finding: Finding) -> list[list[str]]:
-    return [[Path(row.place).name for row in rows] for rows in finding.examples]
-
+from slimbert.jobs.check.findings import EXAMPLES, EXCERPT, excerpt
+from slimbert.jobs.check.run import check
 
 # clean data
 
@@ -187,6 +170,19 @@ def test_one_row_and_no_label(tmp_path: Path):
     assert found["one_row"].severity == found["one_class"].severity == "misleads"
     found = kinds(check(write(tmp_path / "b.csv", [row | {"label": ""} for row in clean()])))
     assert found["unlabelled"].severity == "misleads"
+
+
+def test_a_task_of_numbers_without_one(tmp_path: Path):
+    """Cells that are empty, and numbers that no computer holds, are no range of numbers."""
+    made = check(write(tmp_path / "a.csv", [{"text": row["text"], "score": ""} for row in clean()]), task="regression")
+    assert kinds(made)["unlabelled"].severity == "misleads" and made.splits[0].labelled == 0
+    huge = [{"text": row["text"], "score": f"1e{400 + i}"} for i, row in enumerate(clean())]  # words in JSON
+    for task in (None, "regression"):
+        assert check(write(tmp_path / "b.jsonl", huge), task=task).label_kind != "numbers"
+    scores = [{"text": row["text"], "score": i % 50} for i, row in enumerate(clean())]
+    hidden = [{"text": row["text"], "score": -1} for row in clean(20, seed=1)]
+    made = check(folder(tmp_path / "c", train=scores, test=hidden), task="regression")
+    assert made.label_kind == "numbers" and [split.labelled for split in made.splits] == [200, 0]
 
 
 def test_labels_that_train_does_not_have(tmp_path: Path):

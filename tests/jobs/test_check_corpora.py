@@ -129,7 +129,7 @@ def test_what_is_found_is_what_load_task_sees(data_folder: Path):
     for name in CORPORA:
         made, task = check(data_folder / name), load_task(data_folder / name)
         assert (made.text_columns, made.label_column) == (task.text_columns, task.label_column)
-        assert set(made.splits[0].labels) == set(task.labels)
+        assert set(made.splits[0].labels) == set(task.labels) and made.refused is None
 
 
 @pytest.mark.data
@@ -138,3 +138,4 @@ def test_corpora_of_other_tasks_are_checked_too(data_folder: Path, name: str):
     made = check(data_folder / name)
     assert made.splits[0].rows > 0
     assert made.label_kind == {"stsb": "numbers", "conll2003": "lists"}.get(name, "classes")
+    assert made.refused is None and not any(finding.refused for finding in made.findings)

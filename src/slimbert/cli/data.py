@@ -1,7 +1,7 @@
 """Commands about labelled data: data check. And what its result looks like to a person."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,20 +44,26 @@ def data_check(
     """Find what would mislead: leakage, repeats, labels.
 
     Leakage between splits, repeated texts, conflicting or uneven labels, broken and long texts. Exit code 2 when
-    training on the data would mislead. Nothing is changed.
+    training on the data would mislead, or when finetune refuses it. Nothing is changed.
     """
     from ..jobs.check.run import check
 
     with output.results(json) as show:
         columns: Any = {"text_columns": text_column, "label_column": label_column, "task": task}
         made = check(data, **columns, tokenizer=tokenizer, max_len=max_len)
-        show(made, *checked(made))
-    if made.misleads:
+        show(made, *checked(made, _options(text_column, label_column, task)))
+    if made.misleads or made.refused:
         raise typer.Exit(output.USAGE)
 
 
-def checked(made: "Checked") -> list["Group | str"]:
-    """What was read, the findings, examples, and the verdict."""
+def _options(texts: Sequence[str] | None, label: str | None, task: str | None) -> list[str]:
+    """The same options again, for the next command."""
+    given = [*(("--text-column", name) for name in texts or ()), ("--label-column", label), ("--task", task)]
+    return [word for name, value in given if value is not None for word in (name, value)]
+
+
+def checked(made: "Checked", options: Sequence[str]) -> list["Group | str"]:
+    """What was read, the findings, examples, and the verdict; options: those that fine-tuning needs, too."""
     columns = ["split", "rows", "labelled", "majority", "50%", "90%", "99%", "longest", "cut"]
     parts: list[Group | str] = [
         output.table(f"{made.data}: {'; '.join(made.reasons)}", columns, map(_split, made.splits)),
@@ -73,12 +79,13 @@ def checked(made: "Checked") -> list["Group | str"]:
         parts.append("\n".join(["Examples", *_examples(made.findings), ""]))
     if made.misleads:
         titles = [_indented(finding.title) for finding in made.findings if finding.severity == "misleads"]
-        return [*parts, "\n".join(["training on this would mislead:", *titles])]
-    return [
-        *parts,
-        "nothing here would mislead",
-        output.following(("finetune", "ENCODER", made.data, "--out", "runs/b")),
-    ]
+        parts.append("\n".join(["training on this would mislead:", *titles]))
+    if made.refused:
+        parts.append("\n".join(["fine-tuning refuses this data, first for:", _indented(made.refused, whole=True)]))
+    if made.misleads or made.refused:
+        return parts
+    command = ("finetune", "ENCODER", made.data, *options, "--out", "runs/b")
+    return [*parts, "nothing here would mislead", output.following(command)]
 
 
 def _split(found: "SplitFound") -> list[str]:
@@ -114,8 +121,12 @@ def _examples(findings: "tuple[Finding, ...]") -> Iterator[str]:
                     yield f"      {row.text or '(no text)'}"
 
 
-def _indented(title: str) -> str:
-    return textwrap.fill(title, 78, initial_indent="  ", subsequent_indent="    ")
+def _indented(text: str, *, whole: bool = False) -> str:
+    """In lines of 78 characters; whole: long words, such as paths, stay in one piece."""
+    cut = not whole
+    return textwrap.fill(
+        text, 78, initial_indent="  ", subsequent_indent="    ", break_long_words=cut, break_on_hyphens=cut
+    )
 
 
 def _place(row: "Seen") -> str:

@@ -99,7 +99,7 @@ def _titled(title: str, made: Any) -> "Group":
 
 def following(*commands: Sequence[object]) -> str:
     """The lines that say which commands come next."""
-    return "\n".join(["next:", *("  slimbert " + " ".join(map(_quoted, command)) for command in commands)])
+    return "\n".join(["next:", *("  slimbert " + shlex.join(map(str, command)) for command in commands)])
 
 
 def count(value: float | None) -> str:
@@ -171,7 +171,3 @@ def _print(stdout: TextIO, shown: Iterable["Group | str"]) -> None:
     console = Console(file=stdout, highlight=False)
     for one in shown:
         console.print(one, markup=False, soft_wrap=isinstance(one, str))
-
-
-def _quoted(word: object) -> str:
-    return str(word) if str(word).isupper() else shlex.quote(str(word))

@@ -21,7 +21,7 @@ class Finding(NamedTuple):
 
     kind: a word for programs; title: the same for people. misleads: a score trained on, or measured with, these rows
     would not mean what it says. rows: how many; share: of the rows looked at. examples: each is one row, or two that
-    belong together.
+    belong together. refused: fine-tuning does not begin with such rows, and says so.
     """
 
     kind: str
@@ -31,6 +31,7 @@ class Finding(NamedTuple):
     share: float
     remedy: str
     examples: tuple[tuple[Seen, ...], ...]
+    refused: bool = False
 
 
 def excerpt(text: str, *, at: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""Rows with the id of another row of their split: copied, or joined wrongly. Fine-tuning refuses such a file."""
+"""Rows with the id of another row of their split: copied, or joined wrongly."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,8 @@ def ids(data: Data) -> Iterator[Finding]:
     if found:
         title = "rows with the id of another row of their split"
         remedy = "Remove one of them, or rename the column if it is not the id of a row."
-        yield Finding("ids", "warning", title, len(found), len(found) / len(data), remedy, tuple(found[:EXAMPLES]))
+        examples = tuple(found[:EXAMPLES])
+        yield Finding("ids", "warning", title, len(found), len(found) / len(data), remedy, examples, refused=True)
 
 
 def _twice(part: Part, columns: Columns) -> Iterator[tuple[Seen, Seen]]:

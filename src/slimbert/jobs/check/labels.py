@@ -1,12 +1,13 @@
 """Faults of the labels: too few, too uneven, missing, spelt in several ways, unknown in train, written in the text."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...data.schemes import all_tags, parts
 from .findings import EXAMPLES, Finding, Seen, Severity
-from .reading import Data, Part, number_of
+from .labelled import Labels, number_of
+from .reading import Data, Part
 
 FEW_ROWS = 100  # of train: with fewer, a score on a tenth of them has an interval of 30 points and more
 RARE_ROWS = 10  # of a label: fewer cannot fill train, validation and test, and hardly teach anything
@@ -22,14 +23,13 @@ def labels(data: Data) -> Iterator[Finding]:
     train = data.train
     yield from _rows(data)
     if data.kind == "none":
-        pairs = len(data.text_columns) == 2
-        remedy = "Name it with --label-column; what needs labels was not checked." + " Vectors need none." * pairs
-        yield _finding("no_labels", "note" if pairs else "warning", "no label column was found", remedy)
+        yield _none(data)
         return
     yield from _missing(data)
     if data.kind in ("numbers", "other"):
         what = _range(train) if data.kind == "numbers" else "texts or objects"
-        remedy = "What needs classes was not checked; is this the label column?"
+        scores = " Scores are learnt with --task regression." * (data.kind == "numbers")
+        remedy = f"What needs classes was not checked; is this the label column?{scores}"
         yield _finding("no_classes", "note", f"the labels are {what}, not classes", remedy)
         return
     yield from _counted(train)
@@ -50,8 +50,10 @@ def _about(part: Part, rows: Sequence[int], *, of: int, finding: Finding) -> Fin
     return finding._replace(rows=len(rows), share=len(rows) / max(1, of), examples=examples)
 
 
-def _finding(kind: str, severity: Severity, title: str, remedy: str, *, rows: int = 0, of: int = 0) -> Finding:
-    return Finding(kind, severity, title, rows, rows / max(1, of), remedy, ())
+def _finding(
+    kind: str, severity: Severity, title: str, remedy: str, *, rows: int = 0, of: int = 0, refused: bool = False
+) -> Finding:
+    return Finding(kind, severity, title, rows, rows / max(1, of), remedy, (), refused)
 
 
 def _named(names: Iterable[str]) -> str:
@@ -65,48 +67,63 @@ def _rows(data: Data) -> Iterator[Finding]:
     count = train.labels.given or len(train)
     if train.name not in ("train", "all"):
         remedy = "Add a train file; until then nothing can be learnt from this folder."
-        yield _finding("no_train", "warning", "no split to learn from", remedy)
+        yield _finding("no_train", "warning", "no split to learn from", remedy, refused=True)
     elif count == 1:
-        yield _finding("one_row", "misleads", "one row to learn from", "Label more rows.", rows=1, of=1)
+        yield _finding("one_row", "misleads", "one row to learn from", "Label more rows.", rows=1, of=1, refused=True)
     elif count < FEW_ROWS:
         remedy = "Label more; until then do not trust small differences of scores."
         yield _finding("few_rows", "warning", "few rows to learn from", remedy, rows=count, of=count)
 
 
+def _none(data: Data) -> Finding:
+    remedy = "Name it with --label-column; what needs labels was not checked."
+    if len(data.text_columns) == 2:
+        remedy += " Vectors need none: give --task embedding, if it is not guessed."
+        return _finding("no_labels", "note", "no label column was found", remedy)
+    return _finding("no_labels", "warning", "no label column was found", remedy, refused=True)
+
+
 def _range(part: Part) -> str:
-    numbers = [value for word in part.labels.words if math.isfinite(value := number_of(word))]
+    numbers = [number_of(word) for word in part.labels.words if word is not None]
     return f"numbers from {min(numbers):g} to {max(numbers):g}"
 
 
 def _missing(data: Data) -> Iterator[Finding]:
+    """Rows without a label. A list with nothing in it is a label, unless all of train are such."""
     for part in data.parts.values():
         empty = [row for row, word in enumerate(part.labels.words) if word is None]
-        if len(empty) < len(part):
-            if empty:
-                remedy = "Label them or remove them."
-                made = _finding("unlabelled", "warning", f"{part.name} rows without a label", remedy)
-                yield _about(part, empty, of=len(part), finding=made)
-        elif part is data.train:
+        if part is data.train and not any(part.labels.items):
             remedy = "Check the label column (--label-column)."
-            yield _finding("unlabelled", "misleads", "no row has a label", remedy, rows=len(part), of=len(part))
-        else:
+            yield _finding(
+                "unlabelled", "misleads", "no row has a label", remedy, rows=len(part), of=len(part), refused=True
+            )
+        elif len(empty) == len(part):
             title = f"{part.name} has no labels"
             yield _finding("unlabelled", "note", title, "Nothing is scored on it.", rows=len(part), of=len(part))
+        elif empty:
+            remedy = "Label them or remove them." if part.labels.refused else "Fine-tuning leaves them out."
+            if part.labels.form == "set":
+                remedy = "Label them, or write an empty list where no label fits."
+            title, refused = f"{part.name} rows without a label", part.labels.refused
+            made = _finding("unlabelled", "warning", title, remedy, refused=refused)
+            yield _about(part, empty, of=len(part), finding=made)
 
 
 def _counted(train: Part) -> Iterator[Finding]:
     """One class only, one that is nearly all, and those with hardly a row."""
-    found = counts(train)
-    total = found.total()
-    if len(found) == 1:
-        title = f"one class only: {_named(found)}"
-        yield _finding("one_class", "misleads", title, "Add rows of another class.", rows=total, of=total)
-    elif found:
-        (most, rows), *_ = found.most_common(1)
-        if rows > DOMINANT * total:
-            title = f"nearly every label is {most!r}"
-            remedy = "Report F1 of the others: accuracy says nothing here."
-            yield _finding("dominant", "warning", title, remedy, rows=rows, of=total)
+    found, form = counts(train), train.labels.form
+    if len(found) == 1 and form == "spans":
+        return  # what stands in no span is the other class
+    total = train.labels.given if form == "set" else found.total()  # a row may have none of a set
+    most, rows = found.most_common(1)[0] if found else ("", 0)
+    if len(found) == 1 and rows == total:
+        title = f"one class only: {most!r}"
+        remedy = "Add rows of another class."
+        yield _finding("one_class", "misleads", title, remedy, rows=total, of=total, refused=form == "one")
+    elif rows > DOMINANT * total:
+        title = f"nearly every label is {most!r}"
+        remedy = "Report F1 of the others: accuracy says nothing here."
+        yield _finding("dominant", "warning", title, remedy, rows=rows, of=total)
     rare = sorted((name for name, rows in found.items() if rows < RARE_ROWS), key=found.__getitem__)
     if rare and len(found) > 1:
         title = f"{len(rare)} labels with fewer than {RARE_ROWS} rows: {_named(rare)}"
@@ -115,15 +132,16 @@ def _counted(train: Part) -> Iterator[Finding]:
 
 
 def _unknown(data: Data) -> Iterator[Finding]:
-    known = set(counts(data.train))
-    if data.kind == "lists":  # of the two tags of an entity one tells that there is the other
-        known |= {f"{prefix}-{name[2:]}" for name in known if name[:2] in ("B-", "I-") for prefix in "BI"}
+    train = data.train
+    known = set(counts(train))
+    if known and train.labels.form == "tags":  # of the two tags of an entity one tells that there is the other
+        known |= set(all_tags(train.labels.items))
     for part in data.held_out if known else ():
         names = [name for name in counts(part) if name not in known]
         rows = [row for row, items in enumerate(part.labels.items) if not known >= set(items)]
         if rows:
-            title = f"labels in {part.name} only: {_named(names)}"
-            made = _finding("unknown", "misleads", title, "Add such rows to train, or take these out.")
+            title, remedy = f"labels in {part.name} only: {_named(names)}", "Add such rows to train, or take these out."
+            made = _finding("unknown", "misleads", title, remedy, refused=True)
             yield _about(part, rows, of=len(part), finding=made)
 
 
@@ -145,15 +163,15 @@ def _shifted(data: Data) -> Iterator[Finding]:
 
 
 def _spelt(data: Data) -> Iterator[Finding]:
-    """Labels that differ only in case (which makes them two classes) or in outer blanks (which does not)."""
-    if data.kind != "classes":
-        return
+    """Labels that differ only in case, or in the blanks around them, which are taken off."""
     first: dict[str, Seen] = {}
     often: Counter[str] = Counter()
+    rows: list[list[str]] = []
     for part in data.parts.values():
-        for row, label in enumerate(part.labels.spelt):
-            if label is not None and label.strip():
-                often[label] += 1
+        for row, some in enumerate(_spellings(part.labels)):
+            rows.append(some)
+            often.update(some)
+            for label in some:
                 if label not in first:
                     first[label] = part.seen(row)._replace(label=label)
     ways: dict[str, list[str]] = {}
@@ -161,14 +179,28 @@ def _spelt(data: Data) -> Iterator[Finding]:
         ways.setdefault(label.strip().casefold(), []).append(label)
     several = [some for some in ways.values() if len(some) > 1]
     if several:
-        cased = any(len({label.strip() for label in some}) > 1 for some in several)
-        others = [label for some in several for label in some[1:]]
         title = f"labels spelt in several ways: {_named(label for some in several for label in some)}"
-        remedy = "Spell each in one way: these become classes of their own." if cased else "Blanks are taken off."
-        rows = sum(often[label] for label in others)
-        made = _finding("spelt", "warning" if cased else "note", title, remedy, rows=rows, of=often.total())
+        made = _finding("spelt", "note", title, "Blanks are taken off.")
+        if any(len({label.strip() for label in some}) > 1 for some in several):
+            refused = data.train.labels.form != "tags" or _has_entities(data.train)
+            remedy = "Write each in one way." if refused else "Write each in one way: these are learnt as two."
+            made = made._replace(severity="warning", remedy=remedy, refused=refused)
+        others = {label for some in several for label in some[1:]}
+        count = sum(not others.isdisjoint(some) for some in rows)
         pairs = [(first[some[0]], first[label]) for some in several for label in some[1:]]
-        yield made._replace(examples=tuple(pairs[:EXAMPLES]))
+        yield made._replace(rows=count, share=count / sum(map(bool, rows)), examples=tuple(pairs[:EXAMPLES]))
+
+
+def _spellings(labels: Labels) -> list[list[str]]:
+    """[N] the different labels of each row as they are written; of tags the types, or the classes of words."""
+    if labels.form == "tags":
+        return [list(dict.fromkeys(name for tag in items if (name := parts(tag)[1]))) for items in labels.items]
+    given = (some if word is not None else () for some, word in zip(labels.spelt, labels.words, strict=True))
+    return [[label for label in dict.fromkeys(some) if label.strip()] for some in given]
+
+
+def _has_entities(part: Part) -> bool:
+    return any(parts(tag)[0] in ("B", "I") for tag in counts(part))
 
 
 def _given_away(train: Part) -> Iterator[Finding]:

@@ -1,47 +1,25 @@
 """Reading labelled data as `load_task` reads it, but on past what that refuses: those faults become findings.
 
 Columns are chosen in the same way. What is not one text or one label a row is read as far as it makes sense: words with
-tags, texts with spans and questions (shapes.py), lists of words as texts, lists of labels, numbers.
+tags, texts with spans and questions (shapes.py), lists of words as texts, lists of labels, numbers (labelled.py).
 """
 
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import pyarrow as pa
 
-from ...data.columns import Columns, Rows, choose, class_names, read_labels, require
-from ...data.tasks import RARE, benchmark, find_splits, is_list, separator
+from ...data.columns import Columns, Rows, choose, is_text, require
+from ...data.tasks import benchmark, find_splits, is_list
 from ...errors import InputError
 from .findings import Seen, excerpt
-from .shapes import as_table, shaped
+from .labelled import Form, LabelKind, Labels, judged, labels_of, meant
+from .shapes import Asked, as_table, columns_of_words, form_of, shaped
+from .written import texts_of
 
-LabelKind = Literal["classes", "lists", "numbers", "other", "none"]
 _NO_LABEL = "(no label)"  # stands in for the label column where there is none
-_NUMBER = r"-?\d+(\.\d+)?(e[+-]?\d+)?"
-_NO_NUMBER = ("nan", "inf", "-inf")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels of N rows. words: [N] one word a row, None where there is none; items: [N] the classes in it.
-
-    spelt: [N] as the file has it, with the blanks around it.
-    """
-
-    kind: LabelKind
-    words: list[str | None]
-    items: list[tuple[str, ...]]
-    spelt: list[str | None]
-
-    @property
-    def given(self) -> int:
-        """Rows that have a label."""
-        return len(self.words) - self.words.count(None)
+_Chosen = tuple[tuple[str, ...], str | None, tuple[str, ...]]  # text columns, label column, reasons
 
 
 @dataclass(frozen=True)
@@ -96,73 +74,77 @@ class Data:
         return sum(map(len, self.parts.values()))
 
 
+@dataclass
+class _Found:
+    """What turns up while files are read. mixed: the fault of a column of mixed values, file by file; spans: names of
+    columns that mark spans of texts."""
+
+    skipped: list[InputError] = field(default_factory=list)
+    lost: list[InputError] = field(default_factory=list)
+    mixed: list[tuple[str, InputError]] = field(default_factory=list)
+    spans: set[str] = field(default_factory=set)
+
+
 def read(
     path: str | Path, *, text_columns: Sequence[str] | None, label_column: str | None, task: str | None = None
 ) -> Data:
     """Everything that can be read. task: what the labels are for, where they could be more than one thing. InputError:
     nothing there, a column asked for is missing, no column of texts, no such task."""
-    named = benchmark(task)
-    kind = named.kind if named else task
-    if named is not None and kind not in ("ner", "qa"):  # of these two the form of the file tells
-        text_columns, label_column = text_columns or named.texts, label_column or named.label
-    skipped: list[InputError] = []
-    lost: list[InputError] = []
-    found = {name: _rows(files, skipped, lost) for name, files in find_splits(Path(path)).items()}
-    splits = {name: rows for name, rows in found.items() if rows is not None}
+    asked = _asked(text_columns, label_column, task)
+    files = find_splits(Path(path))
+    words = columns_of_words(files.get("train") or next(iter(files.values())), asked)
+    found = _Found()
+    opened = {name: _rows(some, found, asked=asked, words=words) for name, some in files.items()}
+    splits = {name: rows for name, rows in opened.items() if rows is not None}
     if not splits:
-        raise lost[0]
+        raise found.lost[0]
     plain = {name: Rows(_words_joined(rows.table), rows.files) for name, rows in splits.items()}
-    shared = set.intersection(*(set(rows.columns) for rows in splits.values()))
-    first = plain.get("train") or next(iter(plain.values()))
-    whole = splits.get("train") or next(iter(splits.values()))
-    asked = text_columns is not None or label_column is not None
-    known = None if asked else shaped(whole, first, shared)
-    texts, label, reasons = known or _choose(first, shared, text_columns, label_column)
-    parts = {}
-    for name, rows in splits.items():
-        try:
-            for column in texts:
-                require(rows, column)
-        except InputError as error:
-            lost.append(error)
-            continue
-        columns = tuple(_texts(plain[name].table.column(column)) for column in texts)
-        parts[name] = Part(name, rows, columns, _labels(rows, label))
-    data = Data(_for_task(parts, kind), texts, label, reasons, tuple(skipped), tuple(lost))
-    train = replace(data.train, labels=_judged(data.train.labels))
+    first, whole = ((some.get("train") or next(iter(some.values()))) for some in (plain, splits))
+    chosen: _Chosen
+    if words is not None:
+        chosen = words.texts, words.label, words.reasons
+    else:
+        shared = set.intersection(*(set(rows.columns) for rows in splits.values()))
+        known = shaped(whole, first, shared, spans=found.spans, asked=asked)
+        chosen = known or _choose(first, shared, asked)
+    texts, label, reasons = chosen
+    form = form_of(whole, texts, label, spans=found.spans, asked=asked)
+    read_labels = _labels(splits, texts, label, form=form, lost=found.lost)
+    if not read_labels:
+        raise found.lost[0]
+    labels, said = meant(read_labels, asked.kind)
+    parts = {
+        name: Part(name, rows, tuple(texts_of(plain[name].table.column(column)) for column in texts), labels[name])
+        for name, rows in splits.items()
+        if name in labels
+    }
+    used = [error for name, error in found.mixed if name in (*texts, label)]
+    data = Data(parts, texts, label, (*reasons, *said), (*found.skipped, *used), tuple(found.lost))
+    train = replace(data.train, labels=judged(data.train.labels))
     return replace(data, parts=data.parts | {train.name: train})
 
 
-def _for_task(parts: dict[str, Part], kind: str | None) -> dict[str, Part]:
-    """Words that hold several labels as lists of them, classes that are numbers as such, where the task says so."""
-    if kind not in ("multilabel", "regression"):
-        return parts
-    first = parts.get("train") or next(iter(parts.values()))
-    mark = separator([word for word in first.labels.words if word])
-    return {name: replace(part, labels=_meant(part.labels, kind, mark)) for name, part in parts.items()}
+def _asked(texts: Sequence[str] | None, label: str | None, task: str | None) -> Asked:
+    named = benchmark(task)
+    if named is None:
+        return Asked(tuple(texts or ()) or None, label, task)
+    return Asked(tuple(texts or named.texts) or None, label or named.label or None, named.kind)
 
 
-def _meant(labels: Labels, kind: str | None, mark: str) -> Labels:
-    if labels.kind != "classes":
-        return labels
-    if kind == "regression" and all(re.fullmatch(_NUMBER, word) for word in labels.words if word is not None):
-        return replace(labels, kind="numbers")
-    if kind == "multilabel":
-        items = [tuple(one.strip() for one in (word or "").split(mark) if one.strip()) for word in labels.words]
-        return replace(labels, kind="lists", items=items)
-    return labels
-
-
-def _rows(files: Iterable[Path], skipped: list[InputError], lost: list[InputError]) -> Rows | None:
+def _rows(files: Iterable[Path], found: _Found, *, asked: Asked, words: Columns | None) -> Rows | None:
     """The rows of all files that can be read."""
     tables: dict[Path, pa.Table] = {}
     for file in files:
         bad: list[InputError] = []
+        mixed: dict[str, InputError] = {}
         try:
-            tables[file] = as_table(file, bad.append)
-            skipped += bad
+            tables[file], spans = as_table(file, bad.append, mixed, asked=asked, words=words)
         except InputError as error:
-            lost.append(error)
+            found.lost.append(error)
+            continue
+        found.skipped += bad
+        found.mixed += mixed.items()
+        found.spans |= {spans} if spans else set()
     if not tables:
         return None
     return Rows(_joined(list(tables.values())), tuple((file, len(read)) for file, read in tables.items()))
@@ -175,8 +157,8 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
     except pa.ArrowException:
         types: dict[str, set[pa.DataType]] = {}
         for one in tables:
-            for field in one.schema:
-                types.setdefault(field.name, set()).add(field.type)
+            for column in one.schema:
+                types.setdefault(column.name, set()).add(column.type)
         mixed = {name for name, seen in types.items() if len(seen) > 1}
         return pa.concat_tables([_as_texts(one, mixed) for one in tables], promote_options="permissive")
 
@@ -184,93 +166,40 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 def _as_texts(one: pa.Table, names: set[str]) -> pa.Table:
     for place, name in enumerate(one.column_names):
         if name in names:
-            one = one.set_column(place, name, pa.array(_texts(one.column(name)), pa.string()))
+            one = one.set_column(place, name, pa.array(texts_of(one.column(name)), pa.string()))
     return one
 
 
 def _words_joined(one: pa.Table) -> pa.Table:
     """Columns that hold lists of words as columns of texts."""
-    return _as_texts(one, {field.name for field in one.schema if is_list(field.type) and _is_text(field.type)})
+    of_words = {column.name for column in one.schema if is_list(column.type) and is_text(column.type.value_type)}
+    return _as_texts(one, of_words)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    """Texts, or lists of texts."""
-    kind = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    return [value if value is None or isinstance(value, str) else _written(value) for value in column.to_pylist()]
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(_written(one) for one in value if one is not None)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict) else str(value)
-
-
-def _choose(
-    rows: Rows, shared: set[str], texts: Sequence[str] | None, label: str | None
-) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
-    """Text columns, label column, reasons; no label column where none was asked for and none can be guessed."""
+def _choose(rows: Rows, shared: set[str], asked: Asked) -> _Chosen:
+    """The columns; no label column where none was asked for and none can be guessed."""
     try:
-        chosen = choose(rows, shared=shared, texts=texts, label=label)
+        chosen = choose(rows, shared=shared, texts=asked.texts, label=asked.label)
         return chosen.texts, chosen.label, chosen.reasons
     except InputError as error:
-        if label is not None:
+        if asked.label is not None:
             raise
         without = Rows(rows.table.append_column(_NO_LABEL, pa.nulls(len(rows.table))), rows.files)
-        columns: Columns = choose(without, shared=shared, texts=texts, label=_NO_LABEL)
+        columns = choose(without, shared=shared, texts=asked.texts, label=_NO_LABEL)
         return columns.texts, None, (columns.reasons[0], error.problem)
 
 
-def _labels(rows: Rows, column: str | None) -> Labels:
-    if column is None or column not in rows.columns:
-        nothing: list[str | None] = [None] * len(rows.table)
-        return Labels("none", nothing, [()] * len(nothing), nothing)
-    values = rows.table.column(column)
-    kind: LabelKind = "classes"
-    if is_list(values.type):
-        names = class_names(rows, column) or ()
-        items = [tuple(_named(one, names) for one in value or () if one is not None) for value in values.to_pylist()]
-        words = [" ".join(some) or None for some in items]
-        return Labels("lists", words, items, words)
-    try:
-        words = _known(read_labels(rows, column, names=class_names(rows, column)))
-    except InputError:
-        kind = "numbers" if pa.types.is_floating(values.type) else "other"
-        words = [None if text in _NO_NUMBER else text for text in _texts(values)]
-    spelt = _texts(values) if _is_text(values.type) else words
-    return Labels(kind, words, [() if word is None else (word,) for word in words], spelt)
-
-
-def _named(value: Any, names: Sequence[str]) -> str:
-    """An item of a list of labels: the name behind a number, where the file has names."""
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else _written(value)
-
-
-def _known(words: list[str | None]) -> list[str | None]:
-    """None for -1 where `load_task` takes it for "unlabelled": everywhere, or rarely beside 0, 1, ..."""
-    there = set(words) - {None}
-    whole = {str(number) for number in range(len(there) - 1)}
-    rare = len(whole) > 1 and there == whole | {"-1"} and words.count("-1") < RARE * len(words)
-    return [None if word == "-1" else word for word in words] if rare or there == {"-1"} else words
-
-
-def _judged(labels: Labels) -> Labels:
-    """Labels that hardly repeat are no classes: numbers, or something else. (By the same limit `load_task` refuses.)"""
-    different = Counter(labels.words)
-    different.pop(None, None)
-    if labels.kind != "classes" or len(different) <= max(2, labels.given / 2):
-        return labels
-    numbers = all(re.fullmatch(_NUMBER, word) for word in different if word is not None)
-    return replace(labels, kind="numbers" if numbers else "other")
-
-
-def number_of(word: str | None) -> float:
-    """A label that is a number; nan where it is none."""
-    return float(word) if word is not None and re.fullmatch(_NUMBER, word) else float("nan")
+def _labels(
+    splits: Mapping[str, Rows], texts: Sequence[str], label: str | None, *, form: Form, lost: list[InputError]
+) -> dict[str, Labels]:
+    """The labels of every split that has the columns of texts, as they are written; the others are lost."""
+    made = {}
+    for name, rows in splits.items():
+        try:
+            for column in texts:
+                require(rows, column)
+        except InputError as error:
+            lost.append(error)
+        else:
+            made[name] = labels_of(rows, label, form=form)
+    return made

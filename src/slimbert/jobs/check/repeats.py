@@ -8,7 +8,8 @@ import numpy as np
 from ...data.duplicates import ALIKE
 from .alike import Alike, Ints, anchors
 from .findings import EXAMPLES, Finding, Severity
-from .reading import Data, number_of
+from .labelled import number_of
+from .reading import Data
 
 REPEATED = 0.1  # of a split: then its score and its loss are noticeably those of the repeated rows
 CONFLICT = 0.05  # of labelled rows: no model can be right on both of two labels, so 2.5 points and more are lost
@@ -57,10 +58,12 @@ def conflicts(data: Data, found: Alike) -> Iterator[Finding]:
     first = anchors(found.exact[rows])
     if data.kind == "numbers":
         values = np.array([number_of(words[i]) for i in rows])
-        other = np.abs(values - values[first]) > APART * (np.nanmax(values) - np.nanmin(values))
+        finite = values[np.isfinite(values)]
+        other = np.abs(values - values[first]) > APART * (np.ptp(finite) if len(finite) else 0.0)
     else:
-        number: dict[str, int] = {}
-        labels = np.array([number.setdefault((words[i] or "").casefold(), len(number)) for i in rows])
+        items = [some for part in found.parts for some in part.labels.items]
+        number: dict[tuple[str, ...], int] = {}
+        labels = np.array([number.setdefault(tuple(map(str.casefold, items[i])), len(number)) for i in rows])
         other = labels != labels[first]
     if not other.any():
         return

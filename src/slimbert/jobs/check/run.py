@@ -5,15 +5,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...data.tasks import load_task
 from ...data.tokenizer import TextTokenizer
 from ...errors import InputError
 from .alike import compare
 from .findings import SEVERITIES, Finding
 from .ids import ids
+from .labelled import LabelKind
 from .labels import counts, labels
 from .leaks import leaks
 from .lengths import Lengths, lengths, measured, summary
-from .reading import Data, LabelKind, Part, read
+from .reading import Data, Part, read
 from .repeats import conflicts, repeats
 from .texts import texts
 
@@ -30,7 +32,8 @@ class SplitFound(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What the check came to. misleads: whether any finding does; unit: of the lengths, "tokens" or "words"."""
+    """What the check came to. misleads: whether any finding does; refused: why fine-tuning would not begin: the place,
+    the fault and the fix, None where it would; unit: of the lengths, "tokens" or "words"."""
 
     data: str
     text_columns: tuple[str, ...]
@@ -42,6 +45,7 @@ class Checked(NamedTuple):
     max_len: int
     findings: tuple[Finding, ...]
     misleads: bool
+    refused: str | None
     seconds: float
 
 
@@ -79,6 +83,8 @@ def check(
         *lengths(data, sizes, unit=unit, max_len=max_len),
     ]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable
+    refused = _refused(path, text_columns, label_column, task)
+    found = [_said(finding, refused) for finding in found]
     return Checked(
         str(path),
         data.text_columns,
@@ -90,8 +96,27 @@ def check(
         max_len,
         tuple(found),
         any(finding.severity == "misleads" for finding in found),
+        refused,
         time.perf_counter() - began,
     )
+
+
+def _refused(
+    path: str | Path, text_columns: Sequence[str] | None, label_column: str | None, task: str | None
+) -> str | None:
+    """What fine-tuning says of the data before it begins, None where it begins: its own reader is asked."""
+    try:
+        load_task(path, kind=task, text_columns=text_columns, label_column=label_column)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _said(finding: Finding, refused: str | None) -> Finding:
+    """The finding, which says so where fine-tuning refuses its rows; nothing is refused where fine-tuning begins."""
+    if not finding.refused or refused is None:
+        return finding._replace(refused=False)
+    return finding._replace(remedy=f"Fine-tuning refuses this. {finding.remedy}")
 
 
 def _split(part: Part, kind: LabelKind, sizes: Lengths) -> SplitFound:
@@ -104,10 +129,10 @@ def _unread(data: Data) -> Iterator[Finding]:
     """Files and records that could not be read."""
     for error in data.lost:
         title = f"not checked, {error.place}: {error.problem}"
-        yield Finding("unreadable", "misleads", title, 0, 0.0, f"{error.remedy.capitalize()}.", ())
+        yield Finding("unreadable", "misleads", title, 0, 0.0, f"{error.remedy.capitalize()}.", (), refused=True)
     if data.skipped:
         first = data.skipped[0]
         title = f"records that could not be read as they are, first {first.place}: {first.problem}"
         remedy = f"{first.remedy.capitalize()}; rows are counted without those left out."
         count = len(data.skipped)
-        yield Finding("skipped", "warning", title, count, count / (count + len(data)), remedy, ())
+        yield Finding("skipped", "warning", title, count, count / (count + len(data)), remedy, (), refused=True)

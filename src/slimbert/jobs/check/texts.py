@@ -54,12 +54,28 @@ def _absent(data: Data) -> Iterator[Finding]:
     ]
     severity: Severity = "misleads" if max(without) > MOST_EMPTY else "warning"
     remedy = "Fill them in or remove the rows; check the text column."
-    missing, examples = _where(data, lambda text: 0 if text is None else -1)
+    missing, examples = _where(data, _gone)
     if missing:
-        yield Finding("missing", severity, "missing texts", missing, missing / len(data), remedy, examples)
-    empty, examples = _where(data, lambda text: 0 if text is not None and not text.strip() else -1)
+        refused = _is_read(data, _gone)
+        yield Finding("missing", severity, "missing texts", missing, missing / len(data), remedy, examples, refused)
+    empty, examples = _where(data, _blank)
     if empty:
-        yield Finding("empty", severity, "empty texts", empty, empty / len(data), remedy, examples)
+        refused = data.train.labels.form not in ("tags", "spans") and _is_read(data, _blank)
+        yield Finding("empty", severity, "empty texts", empty, empty / len(data), remedy, examples, refused)
+
+
+def _is_read(data: Data, find: Find) -> bool:
+    """Whether a text with the fault stands where fine-tuning reads it: in a split with labels, or with none to find."""
+    read = (part for part in data.parts.values() if part.labels.given or data.kind == "none")
+    return any(find(text) >= 0 for part in read for column in part.texts for text in column)
+
+
+def _gone(text: str | None) -> int:
+    return 0 if text is None else -1
+
+
+def _blank(text: str | None) -> int:
+    return 0 if text is not None and not text.strip() else -1
 
 
 def _one_character(text: str | None) -> int:
