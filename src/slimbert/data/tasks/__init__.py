@@ -3,7 +3,6 @@
 One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` finds files, splits and the shape.
 """
 
-from .classes import RARE
 from .file import DataFile
 from .label_sets import is_list, separator
 from .load import KINDS, benchmark, find_splits, load_split, load_task, load_texts, spans_of
@@ -16,7 +15,6 @@ __all__ = [
     "FILE_OF_WORDS",
     "KINDS",
     "NAMED",
-    "RARE",
     "DataFile",
     "Split",
     "Task",
