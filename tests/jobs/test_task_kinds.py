@@ -89,9 +89,9 @@ def test_numbers_in_another_unit_begin_with_what_is_known(encoder: Path, tmp_pat
     euros = [10.5 + 0.5 * (g - b) + i / 1e4 for i, (g, b) in enumerate(zip(good, bad))]
     for name, prices in (("euros", euros), ("cents", [100 * one for one in euros])):
         write(tmp_path / f"{name}.parquet", text=texts, price=prices)
-    finetune(encoder, tmp_path / "euros.parquet", out=tmp_path / "first", settings=("lr=2e-3",), **ALONE)
-    still = ("lr=1e-12", "min_updates=1", "epochs=1", "evaluations=1")
-    made = finetune(tmp_path / "first", tmp_path / "cents.parquet", out=tmp_path / "then", settings=still, **ALONE)
+    still, price = ("lr=1e-12", "min_updates=1", "epochs=1", "evaluations=1"), {**ALONE, "label_column": "price"}
+    finetune(encoder, tmp_path / "euros.parquet", out=tmp_path / "first", settings=("lr=2e-3",), **price)
+    made = finetune(tmp_path / "first", tmp_path / "cents.parquet", out=tmp_path / "then", settings=still, **price)
     assert made.kind == "regression" and made.test is not None and made.test["spearman"] > 0.8
     in_euros, in_cents = (load(tmp_path / name).predict(texts[:20]) for name in ("first", "then"))
     assert [one.value for one in in_cents] == pytest.approx([100 * one.value for one in in_euros], rel=1e-4)

@@ -70,9 +70,11 @@ def wrong_tags(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]],
     """[N] per row: entities that are on one side only, or words with the wrong tag, where tags are classes of words."""
     if has_entities(names):
         right, answered, there = entity_counts(truth, answers).astype(np.float64).T
-        return answered + there - 2 * right
-    right, words = right_words(truth, answers).T
-    return words - right
+        wrong: Floats = answered + there - 2 * right
+    else:
+        right, words = right_words(truth, answers).T
+        wrong = words - right
+    return wrong
 
 
 def has_entities(names: Sequence[str]) -> bool:
