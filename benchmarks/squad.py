@@ -34,7 +34,7 @@ from arms import (
 from peers.run_qa import MAX_LEN, Asked, run_qa
 from records import describe, done, keep, same_machine, same_settings
 
-from slimbert.data.metrics import answer_rows, bootstrap_interval
+from slimbert.data.metrics import squad_scores
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.train.environment import best_dtype
 
@@ -61,10 +61,7 @@ def theirs(encoder: Path, task: Task, epochs: int, seed: int) -> dict[str, Any]:
         precision=best_dtype("cpu"),  # type: ignore[arg-type]
         seed=seed,
     )
-    rows = answer_rows([[text for text, _ in right] for right in task.test.labels], answers)
-    low, high = bootstrap_interval(rows.f1)
-    scores = {"f1": float(rows.f1.mean()), "f1_low": low, "f1_high": high, "exact": float(rows.exact.mean())}
-    return {"rows": len(answers), **scores, "seconds": seconds}
+    return squad_scores([[text for text, _ in right] for right in task.test.labels], answers) | {"seconds": seconds}
 
 
 def _asked(split: Split) -> Asked:

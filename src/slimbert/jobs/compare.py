@@ -71,9 +71,8 @@ def compare(
         for run, name in zip(runs, (first, second), strict=True)
     ]
     apart = _differences(found[0][2], found[1][2], metric)
-    _, _, _, difference, low, high, p = apart[0]
-    scores = (found[0][1], found[1][1])
-    return Compared(str(first), str(second), len(found[0][0]), metric, scores, difference, low, high, p, apart)
+    own, rows, scores = apart[0], len(found[0][0]), (found[0][1], found[1][1])
+    return Compared(str(first), str(second), rows, metric, scores, own.difference, own.low, own.high, own.p, apart)
 
 
 def _answered(run: Predictor, rows: Split) -> tuple[Split, dict[str, float], dict[str, Measured]]:

@@ -12,14 +12,19 @@ from ..train.recipe import CoreChoice, Precision
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`lr` None: by the encoder's width. `epochs` is raised until `min_updates` are made.
+    """`epochs` is raised until `min_updates` updates are made. `lr` None: by the encoder's width. `warmup`: share of
+    the run in which the rate rises. `layer_decay`: factor on the rate of each layer, from the head down. `dropout`: of
+    encoder and head. `evaluations`: validations in a run; `patience`: so many in a row without a better score end it.
 
-    `temperature`, `widths`: of vectors, see train/contrast.py. `chunk`: tokens that are encoded at a time where a text
-    has several rows, see train/chunked.py.
     `windows`: what becomes of texts longer than `max_len`: cut, or read in overlapping windows whose answers are
     averaged (mean) or of which the largest counts (max); auto: mean where more than 5% of the training texts would be
-    cut. `class_weights` balanced: each class counts as much as any other. `layer_decay`: factor on the rate of each
-    layer, from the head down. `halting`: how a model learns to stop early; None: it does not.
+    cut. `class_weights` balanced: each class counts as much as any other. `pool`: cls or mean, what of the tokens the
+    head reads; None: the mean, or cls where the encoder narrows. `hidden`: activation of a layer before the answers;
+    None: as in the head that is there, else no such layer.
+
+    `temperature`, `widths`: of vectors, see train/contrast.py. `chunk`: tokens that are encoded at a time where a text
+    has several rows, see train/chunked.py. `halting`: how a model learns to stop early; None: it does not.
+    `precision`, `core`: see train/engine.py.
     """
 
     epochs: int = 3

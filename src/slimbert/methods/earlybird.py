@@ -7,6 +7,7 @@ from ..errors import InputError
 from .detector import DetectorConfig
 from .gated import SearchConfig
 from .tickets import DrawConfig
+from .units import KINDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class TicketRecipe:
             raise InputError(f"{path}.search.lr", "0 moves no coefficient", "give a positive number")
         if self.draw.budget == 0:
             raise InputError(f"{path}.draw.budget", "0 leaves nothing", "give above 0, e.g. 0.6")
-        for kind in ("heads", "neurons"):
+        for kind in KINDS:
             if getattr(self.draw, kind).cut == 1:
                 raise InputError(f"{path}.draw.{kind}.cut", "1 leaves no unit", "give less, e.g. 0.4")
 

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..model import EncoderConfig
 from ..subnet import Axis, Subnet
 from .importance import Scores
-from .units import KINDS, costs, kind_of, name_of, units_of
+from .units import AXES, costs, kind_of, name_of, units_of
 
 Per = Literal["layer", "all"]
 
@@ -149,7 +149,7 @@ def _by_budget(columns: Sequence[Column], encoder: EncoderConfig, rule: DrawConf
     prices = [one.size * found.unit[one.key] for one in columns]
     cut = sum((one.units - one.least * one.size) * found.unit[one.key] for one in columns)  # all that can go
     left = int(rule.budget * found.layers) - (found.layers - cut)
-    alike = {name: _spread([one for one in columns if name_of(one.key) == name]) for name in KINDS}
+    alike = {name: _spread([one for one in columns if name_of(one.key) == name]) for name in AXES}
     fair = [one._replace(scores=_standard(one.scores, *alike[name_of(one.key)])) for one in columns]
     taken = _filled(fair, prices, left)
     if taken is None:

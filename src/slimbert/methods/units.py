@@ -6,7 +6,7 @@ is normalised against their like, so that a coefficient of zero would not equal 
 
 import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from ..model.cost import cost
 from ..subnet import Axis, Subnet, axes_of_encoder, shrink
 
 Kind = Literal["heads", "neurons"]
-KINDS: dict[str, Kind] = {"head": "heads", "conv_head": "heads", "hidden": "neurons"}  # axis -> what its units are
+KINDS: tuple[Kind, ...] = get_args(Kind)
+AXES: dict[str, Kind] = {"head": "heads", "conv_head": "heads", "hidden": "neurons"}  # axis -> what its units are
 
 
 class Costs(NamedTuple):
@@ -28,7 +29,7 @@ class Costs(NamedTuple):
 
 def units_of(encoder: EncoderConfig) -> dict[str, Axis]:
     """Every axis whose units may be cut, keyed `layers.3.0.head`, from the first layer to the last."""
-    return {key: axis for key, axis in axes_of_encoder(encoder).items() if name_of(key) in KINDS}
+    return {key: axis for key, axis in axes_of_encoder(encoder).items() if name_of(key) in AXES}
 
 
 def name_of(key: str) -> str:
@@ -38,13 +39,13 @@ def name_of(key: str) -> str:
 
 def kind_of(key: str) -> Kind:
     """What the units of an axis are."""
-    return KINDS[name_of(key)]
+    return AXES[name_of(key)]
 
 
 def masks(encoder: EncoderConfig, subnet: Subnet) -> dict[Kind, Tensor]:
     """[N] True where a unit stays, over all layers, for heads and for neurons; N is 0 where there are none."""
     kept = dict(subnet.units)
-    parts: dict[Kind, list[Tensor]] = {"heads": [], "neurons": []}
+    parts: dict[Kind, list[Tensor]] = {kind: [] for kind in KINDS}
     for key, axis in units_of(encoder).items():
         mask = torch.zeros(axis.units, dtype=torch.bool)
         mask[list(kept.get(key, range(axis.units)))] = True
@@ -66,7 +67,7 @@ def costs(encoder: EncoderConfig, *, length: int, keep: int | None = None) -> Co
     """
     whole = _macs(encoder, length, keep)
     unit = dict.fromkeys(units_of(encoder), 0)
-    for name in KINDS:
+    for name in AXES:
         less = {key: _one_less(axis) for key, axis in units_of(encoder).items() if name_of(key) == name}
         less = {key: kept for key, kept in less.items() if kept}
         if less:

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, matthews_corrcoef
 
 from slimbert.data import metrics
-from slimbert.data.metrics import accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, wilson
+from slimbert.data.metrics import accuracy, class_scores, confusion, f1, f1_of_counts, macro_f1, matthews, wilson
 
 
 def answers(classes: int = 4):
@@ -73,11 +73,11 @@ def test_wilson_equals_scipy(right, wrong, confidence):
 @given(answers(2))
 def test_score_reports_everything(pair):
     labels, predictions = pair
-    found = score(labels, predictions, classes=2)
+    found = class_scores(labels, predictions, classes=2)
     assert list(found) == ["rows", "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "f1"]
     assert found["accuracy_low"] <= found["accuracy"] + 1e-12
     assert found["accuracy"] <= found["accuracy_high"] + 1e-12
-    assert "f1" not in score(labels, predictions, classes=3)
+    assert "f1" not in class_scores(labels, predictions, classes=3)
 
 
 def test_unequal_lengths_are_refused():

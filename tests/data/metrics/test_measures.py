@@ -10,6 +10,7 @@ from slimbert.data.metrics import (
     answer_measures,
     bootstrap_statistic,
     class_measures,
+    class_scores,
     differ,
     f1,
     label_measures,
@@ -19,7 +20,6 @@ from slimbert.data.metrics import (
     rank_measures,
     ranks,
     regression_scores,
-    score,
     scores_with,
     spearman,
     squad_scores,
@@ -33,7 +33,7 @@ def test_classes(rows):
     labels, answers = np.array(rows).T
     size = max(2, int(max(labels.max(), answers.max())) + 1)
     found = class_measures(labels, answers, classes=size, metric="matthews")
-    assert found["accuracy"].value() == pytest.approx(score(labels, answers, classes=size)["accuracy"])
+    assert found["accuracy"].value() == pytest.approx(class_scores(labels, answers, classes=size)["accuracy"])
     assert found["matthews"].value() == pytest.approx(matthews(labels, answers), abs=1e-9)
     assert ("f1" in found) == (size == 2)
     if size == 2:

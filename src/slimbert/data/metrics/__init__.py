@@ -11,7 +11,7 @@ from .answers import (
     squad_scores,
     withhold,
 )
-from .classes import Interval, accuracy, confusion, f1, f1_of_counts, macro_f1, matthews, score, wilson
+from .classes import Interval, accuracy, class_scores, confusion, f1, f1_of_counts, macro_f1, matthews, wilson
 from .entities import (
     Entity,
     EntityScores,
@@ -77,6 +77,7 @@ __all__ = [
     "bootstrap_score",
     "bootstrap_statistic",
     "class_measures",
+    "class_scores",
     "confusion",
     "correlation_interval",
     "differ",
@@ -110,7 +111,6 @@ __all__ = [
     "reciprocal_rank_at",
     "regression_scores",
     "rmse",
-    "score",
     "scores_by_tag",
     "scores_with",
     "spearman",

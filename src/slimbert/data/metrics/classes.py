@@ -58,7 +58,7 @@ def confusion(labels: Ints, predictions: Ints, *, classes: int) -> Ints:
     return np.bincount(labels * classes + predictions, minlength=classes * classes).reshape(classes, classes)
 
 
-def score(labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
+def class_scores(labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
     """What is reported of a run: rows, accuracy with Wilson's interval, macro F1; for two classes F1 of the second."""
     low, high = wilson(int(np.count_nonzero(labels == predictions)), len(labels))
     scores = {"accuracy": accuracy(labels, predictions), "accuracy_low": low, "accuracy_high": high}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .answers import answer_rows
-from .classes import Floats, Ints, f1_of_counts, score
+from .classes import Floats, Ints, class_scores, f1_of_counts
 from .entities import entity_counts
 from .labels import Bools, label_counts
 from .regression import pearson, spearman
@@ -65,8 +65,8 @@ def class_measures(labels: Ints, predictions: Ints, *, classes: int, metric: str
 
 
 def scores_with(metric: str, labels: Ints, predictions: Ints, *, classes: int) -> dict[str, float]:
-    """As `score`, with the score called `metric` where it is not among them, and its interval."""
-    scores = score(labels, predictions, classes=classes)
+    """As `class_scores`, with the score called `metric` where it is not among them, and its interval."""
+    scores = class_scores(labels, predictions, classes=classes)
     if metric == "accuracy":
         return scores
     measured = class_measures(labels, predictions, classes=classes, metric=metric)[metric]

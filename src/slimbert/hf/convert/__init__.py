@@ -56,7 +56,7 @@ def read(
     """(model in float32 on the CPU, folder of its tokenizer or None, notes on what was dropped).
 
     `name` is a folder or a model on the Hub; `prefer`: which stays where there are a masked-LM head and a pooler;
-    `padding`: what convolutions take it for, see parts/mixed.py.
+    `padding`: what ConvBERT's convolutions read at padded places, nothing (masked) or as its published code does.
     Raises InputError where the layout is not one of `LAYOUTS`, where weights contradict the config, or where they would
     have to be unpickled.
     """

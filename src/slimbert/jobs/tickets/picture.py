@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...atomic import write_atomically, write_json
+from ...methods.units import KINDS
 from ...train.curve import INK, png
-from .watch import KINDS
 
 JSON, PICTURE = "distances.json", "distances.png"
 

@@ -12,13 +12,12 @@ from ...methods.detector import distances, settled, stack, tolerance
 from ...methods.earlybird import TicketRecipe
 from ...methods.importance import by_coefficient
 from ...methods.tickets import draw
-from ...methods.units import Kind, masks, units_of
+from ...methods.units import KINDS, Kind, masks, units_of
 from ...model import EncoderConfig
 from ...subnet import Subnet
 from ...train.loop import Start
 from .stage import Clock
 
-KINDS: tuple[Kind, ...] = ("heads", "neurons")
 CLOSE = 1e-9  # shares are quotients: 0.03 - 0.02 is a little less than 0.01
 
 
