@@ -159,11 +159,11 @@ def test_in_batch_negatives_by_hand(labels: list, anchors: list, numbers: list, 
     vectors = functional.normalize(torch.randn(4, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
     total = 0.0
     for i in range(4):
-        scores = {(k, j): float(vectors[i, 0] @ vectors[j, 1 + (k == "n")]) / 0.1 for k in "pn" for j in range(4)}
+        scores = {(k, j): float(vectors[i, 0] @ vectors[j, 1 + (k == "n")]) for k in "pn" for j in range(4)}
         seen = [value for (k, j), value in scores.items() if (k, i, j) not in right]
         total -= scores["p", i] - np.log(np.exp(seen).sum())
     batch = {"labels": torch.tensor(labels), "anchors": torch.tensor(anchors), "negatives": torch.tensor([numbers]).T}
-    assert float(in_batch(vectors, batch, temperature=0.1)) == pytest.approx(total / 4, rel=1e-5)
+    assert float(in_batch(vectors, batch, temperature=1.0)) == pytest.approx(total / 4, rel=1e-5)
 
 
 def test_a_positive_that_is_the_negative_of_another_row_is_not_pushed_away():
