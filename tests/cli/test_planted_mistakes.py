@@ -257,7 +257,9 @@ MISTAKES = {
         {"a.csv": in_line(as_csv(reviews()), 8, lambda line: '"' + line)}, ":21: ", "broken row", "quote cells"
     ),
     "an empty file": Mistake({"a.csv": ""}, ": ", "is empty", "needs a header line and rows"),
-    "a folder without splits": Mistake({"one.csv": as_csv(reviews()), "b.csv": ""}, ": ", "no train", "or give one file"),
+    "a folder without splits": Mistake(
+        {"one.csv": as_csv(reviews()), "b.csv": ""}, ": ", "no train", "or give one file"
+    ),
     # tags and spans
     "more tags than words": Mistake(
         {"a.jsonl": as_lines(planted(tagged(), ner_tags=["O"] * 4))}, LINE, "3 words and 4 tags", "each word one tag"
