@@ -80,17 +80,14 @@ class EncoderConfig:
         for place, mixer in self.mixers():
             if hasattr(mixer, "check"):
                 mixer.check(self.dim, f"{path}.{place}")
-        narrows = [i for i, step in enumerate(self.layers) if isinstance(step, NarrowConfig)]
+        narrows = [(i, step) for i, step in enumerate(self.layers) if isinstance(step, NarrowConfig)]
         if len(narrows) > 1:
-            raise InputError(f"{path}.layers[{narrows[1]}]", "a second narrowing", "keep one")
-        for i in narrows:
+            raise InputError(f"{path}.layers[{narrows[1][0]}]", "a second narrowing", "keep one")
+        for i, narrow in narrows:
             for j, step in enumerate(self.layers[i:], i):
-                if mixes_tokens([step]) and not self.layers[i].memory:  # type: ignore[attr-defined]
-                    raise InputError(
-                        f"{path}.layers[{j}]",
-                        "reads other positions after a narrowing without memory",
-                        f"set layers[{i}].memory: true",
-                    )
+                if mixes_tokens([step]) and not narrow.memory:
+                    problem = "reads other positions after a narrowing without memory"
+                    raise InputError(f"{path}.layers[{j}]", problem, f"set layers[{i}].memory: true")
 
 
 def mixes_tokens(steps: Iterable[Any]) -> bool:
