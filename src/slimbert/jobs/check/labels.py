@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...data.metrics.tags import has_entities
 from ...data.schemes import all_tags, parts
 from .findings import EXAMPLES, Finding, Seen, Severity
 from .labelled import Labels, number_of
@@ -182,7 +183,7 @@ def _spelt(data: Data) -> Iterator[Finding]:
         title = f"labels spelt in several ways: {_named(label for some in several for label in some)}"
         made = _finding("spelt", "note", title, "Blanks are taken off.")
         if any(len({label.strip() for label in some}) > 1 for some in several):
-            refused = data.train.labels.form != "tags" or _has_entities(data.train)
+            refused = data.train.labels.form != "tags" or has_entities(list(counts(data.train)))
             remedy = "Write each in one way." if refused else "Write each in one way: these are learnt as two."
             made = made._replace(severity="warning", remedy=remedy, refused=refused)
         others = {label for some in several for label in some[1:]}
@@ -198,9 +199,6 @@ def _spellings(labels: Labels) -> list[list[str]]:
     given = (some if word is not None else () for some, word in zip(labels.spelt, labels.words, strict=True))
     return [[label for label in dict.fromkeys(some) if label.strip()] for some in given]
 
-
-def _has_entities(part: Part) -> bool:
-    return any(parts(tag)[0] in ("B", "I") for tag in counts(part))
 
 
 def _given_away(train: Part) -> Iterator[Finding]:
