@@ -12,8 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..data.files import form, lines
 from ..data.readers import text_column_of
-from ..data.tasks import load_texts
-from ..data.tasks.file import DataFile
+from ..data.tasks import DataFile, load_texts
 from ..errors import InputError
 from .depth import AskedDepth
 from .predict import Predictor, load

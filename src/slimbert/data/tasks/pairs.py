@@ -40,13 +40,15 @@ class Pairs:
 
     def choose(self, rows: Rows, *, shared: set[str], texts: Sequence[str] | None, label: str | None) -> Columns:
         others = [name for name in rows.columns if name not in (texts or ())]
-        score = label or next((name for name in others if name.strip().lower() in SCORES), None)
-        score = label if len(texts or ()) > 2 else score  # it is one of two texts
         chosen = tuple(texts or _names(shared) or ())
-        if score or not chosen:
+        score = label
+        if label is None and len(texts or ()) <= 2:  # a score is one of two texts
+            score = next((name for name in others if name.strip().lower() in SCORES), None)
+        if label or not (score or chosen):
+            return _scored(rows, label, shared=shared, texts=texts)
+        if score:
             found = _scored(rows, score, shared=shared, texts=texts)
-            by_name = (found.reasons[0], f"scores in {score!r} (by its name)")
-            return replace(found, reasons=by_name) if score and not label else found
+            return replace(found, reasons=(found.reasons[0], f"scores in {score!r} (by its name)"))
         if len(chosen) < 2:
             raise InputError(rows.name, "one text column, vectors need pairs", "give --text-column twice")
         why = "as asked" if texts else "by their names"
