@@ -200,7 +200,6 @@ def _spellings(labels: Labels) -> list[list[str]]:
     return [[label for label in dict.fromkeys(some) if label.strip()] for some in given]
 
 
-
 def _given_away(train: Part) -> Iterator[Finding]:
     """Labels whose name stands in most texts of their rows, and seldom elsewhere."""
     if train.labels.kind != "classes":
