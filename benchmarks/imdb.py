@@ -8,7 +8,7 @@ alone and take turns. Windows overlap by a quarter, and the mean of their answer
 Resumes where it stopped; nothing else may run.
 
 About 50 minutes at 1,200 tokens/s: 0.5, 1.1 and 1.5 million tokens to learn from, half as many to answer, which goes
-three times as fast.
+three times as fast. Begun once on two cores with AVX2 only, windows of 512 learnt about 460 tokens/s: 120 minutes then.
 """
 
 import tempfile
