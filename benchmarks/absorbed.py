@@ -22,7 +22,6 @@ from slimbert.model import ModelConfig, fresh, presets
 from slimbert.parts import absorbed
 from slimbert.parts.attention import Attention, AttentionConfig
 from slimbert.state import Context, pick
-from slimbert.train.engine import choose_core
 from slimbert.train.environment import best_dtype, gemm_tflops
 
 TOKENS = 4096  # of a batch
@@ -69,7 +68,6 @@ def both(
     dim = 64 * heads
     torch.manual_seed(0)
     mixer = Attention(AttentionConfig(heads=heads), dim).to(device, dtype)
-    choose_core(mixer, "auto", device=device, length=length)
     memory = torch.randn(TOKENS // length, length, dim, device=device, dtype=dtype, requires_grad=train)
     places = torch.rand(len(memory), length, device=device).argsort(dim=1)[:, :rows]
 
@@ -88,7 +86,6 @@ def layers(*, heads: int, train: bool, seconds: float, device: str, dtype: torch
     """Milliseconds of ten layers that keep 64 of 128 rows, with one product for all keys and values, or with ten."""
     encoder = presets.from_pattern("f:10{sf}", dim=64 * heads, vocab=1000)
     model = fresh(ModelConfig(encoder=encoder), 0).to(device, dtype).train(train)
-    choose_core(model, "auto", device=device, length=128)
     ids = torch.zeros(TOKENS // 128, 128, dtype=torch.long, device=device)
     places = torch.arange(64, device=device).expand(len(ids), -1)
 

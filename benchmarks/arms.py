@@ -11,7 +11,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,11 +19,16 @@ from typing import Any, NoReturn
 import numpy as np
 from records import done, keep
 
+from slimbert.config import load, override
 from slimbert.data.tasks import Split, Task
 from slimbert.errors import InputError
 from slimbert.jobs.demo.folder import packaged_minilm
-from slimbert.jobs.finetune import finetune
+from slimbert.jobs.finetune import Run, finetune
+from slimbert.jobs.settings import Settings
+from slimbert.jobs.source import open_encoder
 from slimbert.train.environment import best_dtype, gemm_tflops, instruction_sets
+from slimbert.train.loop import Start
+from slimbert.train.run import RunFolder
 
 # as many updates on both sides: no early stop, and one validation, behind the last update, whose time is in no figure
 ALL_UPDATES = ("min_updates=1", "patience=1000000", "evaluations=1")
@@ -149,6 +154,14 @@ def ours(
     found = {"seconds": made.seconds, "update_seconds": last["seconds"], "tokens": last["tokens"]}
     others = {"baselines": dict(made.baselines)} if baselines else {}
     return {**(made.test or made.validation), **found, "updates": made.updates, **others}
+
+
+def our_updates(encoder: Path, task: Task, settings: Sequence[str], folder: Path) -> Generator[object]:
+    """The updates of a `slimbert finetune` with these settings; `folder` must be there until it is closed."""
+    chosen = load(Settings, override({"seed": 0}, settings, "--set"), "--set")
+    model, tokenizer, _ = open_encoder(encoder, prefer="pooler")
+    with RunFolder(folder) as run:
+        yield from Run(model, tokenizer, task, chosen, run, device="cpu", quiet=True).steps(Start())
 
 
 def scores(name: str, metric: str, arms: Sequence[str], seeds: int, *, before: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from slimbert.hf import convert, peers
 from slimbert.model import EncoderConfig, Model, ModelConfig, fresh
 from slimbert.model.heads import MaskedLmConfig
 from slimbert.model.presets import from_pattern
-from slimbert.train.engine import choose_core, engine
+from slimbert.train.engine import engine
 from slimbert.train.environment import best_dtype
 from slimbert.train.loop import train
 from slimbert.train.objectives import MaskedLm
@@ -114,7 +114,6 @@ def converted(scale: Scale, theirs: Any, *, length: int) -> Model:
 
 
 def placed(scale: Scale, model: Model, *, length: int) -> Model:
-    choose_core(model, "auto", device=scale.device, length=length)
     return model.to(scale.device).eval()
 
 

@@ -23,24 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ALL_UPDATES, corpus, every_seed, judged, listed, minilm, parser, sample, scores, table
+from arms import ALL_UPDATES, corpus, every_seed, judged, listed, minilm, our_updates, parser, sample, scores, table
 from arms import ours as finetuned
 from records import describe, done, keep, same_machine
 from timing import side_by_side
 from transformers import AutoModelForSequenceClassification
 
-from slimbert.config import load, override
 from slimbert.data.metrics import accuracy
 from slimbert.data.sampler import length_buckets
 from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.hf import peers
-from slimbert.jobs.finetune import Run
-from slimbert.jobs.settings import Settings
-from slimbert.jobs.source import open_encoder
 from slimbert.train.environment import best_dtype, gemm_tflops
-from slimbert.train.loop import Start
-from slimbert.train.run import RunFolder
 
 LR, BATCH, MAX_LEN = 5e-5, 32, 128
 SAME_HEAD = ("pool=cls", "hidden=tanh")
@@ -80,10 +74,13 @@ def buckets(train: peers.Examples, seed: int, epoch: int) -> Sequence[np.ndarray
 def speed(encoder: Path, task: Task, pairs: int) -> dict[str, Any]:
     """Seconds of an update on the same batches, one arm after the other; the ratio of the sums, with its interval."""
     gemm = gemm_tflops(best_dtype("cpu"))
-    with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run_folder:
-        loop, plainly = our_updates(encoder, task, run_folder, WARM + pairs), plain_updates(encoder, task)
+    chosen = settings(math.ceil((WARM + pairs) * BATCH / len(task.train)))
+    with tempfile.TemporaryDirectory() as folder:
+        loop = our_updates(encoder, task, chosen, Path(folder) / "run")
+        plainly = plain_updates(encoder, task)
         arms = {"plain": lambda: next(plainly), "slimbert": lambda: next(loop)}
         found = side_by_side(arms, rounds=pairs, warm=WARM)
+        loop.close()
     spent = np.array([found[arm]["seconds"] for arm in arms])  # [2, pairs]
     drawn = np.random.default_rng(0).integers(0, pairs, (2000, pairs))
     ratios = spent[0][drawn].sum(1) / spent[1][drawn].sum(1)
@@ -95,14 +92,6 @@ def speed(encoder: Path, task: Task, pairs: int) -> dict[str, Any]:
         "gemm_tflops": [gemm, gemm_tflops(best_dtype("cpu"))],
         "seconds": {name: [round(one, 4) for one in found[name]["seconds"]] for name in arms},
     }
-
-
-def our_updates(encoder: Path, task: Task, folder: RunFolder, updates: int) -> Iterator[object]:
-    """The updates of a `slimbert finetune` that makes so many, or more."""
-    epochs = math.ceil(updates * BATCH / len(task.train))
-    chosen = load(Settings, override({"seed": 0}, settings(epochs), "--set"), "--set")
-    model, tokenizer, _ = open_encoder(encoder, prefer="pooler")
-    return Run(model, tokenizer, task, chosen, folder, device="cpu", quiet=True).steps(Start())
 
 
 def plain_updates(encoder: Path, task: Task) -> Iterator[object]:

@@ -14,7 +14,7 @@ from slimbert.methods.units import costs
 from slimbert.model import EncoderConfig, ModelConfig, fresh
 from slimbert.model.heads import SequenceConfig
 from slimbert.subnet import shrink
-from slimbert.train.engine import choose_core, engine
+from slimbert.train.engine import engine
 from slimbert.train.loop import train
 from slimbert.train.optim import OptimConfig, adamw
 from slimbert.train.supervised import Supervised, one_class
@@ -62,7 +62,6 @@ def update(encoder: EncoderConfig, accelerator: Any, device: str, *, gated: bool
     """One update of the loop that `slimbert finetune` iterates."""
     head = SequenceConfig(labels=("a", "b"), pool="mean", hidden=None)
     model = fresh(ModelConfig(encoder=encoder, head=head), 0)
-    choose_core(model, "auto", device=device, length=LENGTH)
     plain = Supervised(model, one_class).to(device)
     objective: Any = Gated(plain).to(device) if gated else plain
     optimizer = gated_adamw(objective, OPTIM, SearchConfig()) if gated else adamw(objective, OPTIM)
@@ -73,7 +72,6 @@ def update(encoder: EncoderConfig, accelerator: Any, device: str, *, gated: bool
 def inference(encoder: EncoderConfig, accelerator: Any, device: str) -> Run:
     """One forward pass of the encoder without gradients."""
     model = fresh(ModelConfig(encoder=encoder), 0).to(device).eval()
-    choose_core(model, "auto", device=device, length=LENGTH)
     ids = fixed(encoder, device)[0]["input_ids"]
 
     @torch.inference_mode()

@@ -85,7 +85,7 @@ RUNS = {
     "sst2": ["--rows", "32", "--seeds", "2", "--epochs", "1", "--pairs", "3"],
     "conll": ["--rows", "32", "--seeds", "2", "--epochs", "1"],
     "squad": ["--rows", "24"],
-    "imdb": ["--rows", "24"],
+    "imdb": ["--rows", "24", "--rounds", "1"],
     "search": ["--rows", "24", "--questions", "10", "--reranked", "4", "--judged", "12"],
     "few_shot": ["--rows", "10", "--seeds", "2", "--sizes", "2", "4", "--tasks", "ag_news"],
 }
@@ -93,7 +93,7 @@ KEYS = {
     "sst2": {f"{arm} {seed}" for arm in ("slimbert", "plain") for seed in (0, 1)} | {"speed"},
     "conll": {f"{arm} {seed}" for arm in ("slimbert", "run_ner") for seed in (0, 1)} | {"settings"},
     "squad": {"slimbert 0", "run_qa 0", "settings"},
-    "imdb": {"cut at 128 0", "cut at 512 0", "windows of 512 0", "settings"},
+    "imdb": {"cut at 128 0", "cut at 512 0", "windows of 512 0", "speed", "settings"},
     "search": {"tune 0", "judge 0", "settings", "BM25 0", "BM25, sample 0", "BM25 + re-ranker, sample 0"}
     | {f"MiniLM {kind} 0" for kind in ("as it comes", "tuned", "tuned + BM25")},
     "few_shot": {f"ag_news {size} {seed}" for size in (2, 4) for seed in (0, 1)} | {"settings"},
@@ -105,7 +105,7 @@ KEYS = {
 def test_a_script_runs_and_resumes(name: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every arm is kept with the rate of a product beside it; a second start measures nothing again."""
     words = [*RUNS[name], "--name", "zz", "--encoder", str(toy)]
-    words += ["--work", str(tmp_path / "work")] if name == "search" else []
+    words += ["--work", str(tmp_path / "work")] if name in ("search", "imdb") else []
     if name == "few_shot":
         monkeypatch.setattr(script(name), "SETTINGS", ("batch_size=16", "min_updates=4", "max_len=64"))
     script(name).main(words)

@@ -1,6 +1,7 @@
 """The cores against the formula, and against one another: values, gradients, maps, dropout."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from slimbert.parts.attention import AttentionConfig
-from slimbert.parts.core import Explicit, Flex, Sdpa, additive, use_core
+from slimbert.parts.core import SHORT, Explicit, Flex, Sdpa, additive, use_core
 from slimbert.state import Context, Mixed
 from toys import Batch, encoder_of, mixer_of, model_of
 
@@ -36,6 +37,14 @@ def bias(kind: str) -> Tensor | None:
 def formula(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
     scores = torch.einsum("bhqd,bhkd->bhqk", q, k) / math.sqrt(q.shape[-1])
     return torch.einsum("bhqk,bhkd->bhqd", (scores + (0 if added is None else added)).softmax(-1), v)
+
+
+def _history(y: Tensor) -> Iterator[str]:
+    """The names of the operations that y came of, the last first."""
+    node = y.grad_fn
+    while node is not None:
+        yield type(node).__name__
+        node = next((before for before, _ in node.next_functions if before is not None), None)
 
 
 @QUIET
@@ -111,6 +120,16 @@ def test_dropout_keeps_the_expectation(core: Any):
     error = many.std(dim=0) / math.sqrt(2000)
     assert ((many.mean(dim=0) - made(q, k, v, None, 0.0)[0][0]).abs() < 5 * error).all()
     assert (many.std(dim=0) > 0).all()
+
+
+def test_dropout_goes_by_length_and_compiles_as_one_graph():
+    """Short rows by products, longer ones in blocks; compiled, torch's own, which the compiler can see into."""
+    short, long = torch.randn(1, 2, SHORT, 4), torch.randn(1, 2, SHORT + 1, 4)
+    for rows, kind in ((short, "Bmm"), (long, "Dropping")):
+        y = Sdpa()(rows.requires_grad_(), rows, rows, None, 0.5)[0]
+        assert kind in str(list(_history(y)))
+        run = torch.compile(Sdpa(), backend="eager", fullgraph=True, dynamic=False)
+        assert run(rows, rows, rows, None, 0.5)[0].isfinite().all()
 
 
 def test_a_mixer_in_training_drops_attention_weights():

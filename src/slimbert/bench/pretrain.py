@@ -172,7 +172,7 @@ def our_update(
     """One update of the loop that `slimbert pretrain` iterates, on the next of `batches`, which are used in turn."""
     settings = recipe.train
     accelerator = engine(device=device, precision=settings.precision)
-    choose_core(objective, settings.core, device=device, length=LENGTH)
+    choose_core(objective, settings.core, device=device)
     objective = objective.to(device)
     placed = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
 

@@ -161,7 +161,7 @@ class Run:
         """Train this model, of which the tokens that occur are enough."""
         self.whole, settings = whole, self.settings
         small = with_tokens(whole, self.rows.used)
-        choose_core(small, settings.core, device=self.device, length=self.kind.description.max_len)
+        choose_core(small, settings.core, device=self.device)
         judge = self.kind.judge(self.task.train, settings)
         halts = settings.halting
         if halts is None:

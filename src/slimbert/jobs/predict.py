@@ -26,7 +26,7 @@ from ..model.heads import (
     pooled,
 )
 from ..train.chunked import pass_tokens
-from ..train.engine import choose_core, device_of
+from ..train.engine import device_of
 from ..train.objectives import Batch
 from .depth import AskedDepth, Depth, Ran, can_stop, chosen_depth, run_adaptively
 from .labelled import outputs
@@ -67,7 +67,6 @@ class Predictor:
         self.task = replace(task, max_len=min(task.max_len, model.config.encoder.embedding.max_len))
         self.batch_size = batch_size
         self.depth: Depth | None = None
-        choose_core(self.model, "auto", device=self.device, length=self.task.max_len)
 
     def predict(self, texts: Texts) -> list[Any]:
         """The answer to each text or pair, in order; what it is depends on the kind of task (jobs/tasks).

@@ -119,7 +119,7 @@ class Run:
     def take(self, model: Model) -> None:
         """Train this model."""
         made = objective_of(self.recipe, model, continued=self.source is not None)
-        choose_core(made, self.recipe.train.core, device=self.device, length=self.shards.seq_len)
+        choose_core(made, self.recipe.train.core, device=self.device)
         self.objective = made.to(self.accelerator.device)
         self.optimizer = adamw(self.objective, self.recipe.optim)
 

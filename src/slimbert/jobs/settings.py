@@ -5,9 +5,10 @@ from typing import Literal
 
 from ..errors import InputError
 from ..parts.activation import Activation
+from ..parts.core import CoreName
 from ..train.chunked import CHUNK
 from ..train.halting import HaltingConfig
-from ..train.recipe import CoreChoice, Precision
+from ..train.recipe import Precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Settings:
     evaluations: int = 10
     halting: HaltingConfig | None = None
     precision: Precision = "auto"
-    core: CoreChoice = "auto"
+    core: CoreName = "sdpa"
     seed: int = 0
 
     def check(self) -> None:

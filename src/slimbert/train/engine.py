@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError, RunError
-from ..parts.core import use_core
+from ..parts.core import CoreName, use_core
 from .environment import best_dtype, compile_problem
-from .recipe import CoreChoice, Precision
+from .recipe import Precision
 
 
 def device_of(name: str | None) -> str:
@@ -44,17 +44,12 @@ def engine(*, device: str | None = None, precision: Precision = "auto", accumula
         )
 
 
-def choose_core(model: nn.Module, core: CoreChoice, *, device: str, length: int) -> None:
-    """Set the attention core: batched products for short rows on a CPU, torch's fused kernels elsewhere.
-
-    Raises InputError where FlexAttention cannot do what is asked.
-    """
+def choose_core(model: nn.Module, core: CoreName, *, device: str) -> None:
+    """Set the attention core. Raises InputError where FlexAttention cannot do what is asked."""
     dropped = any(hasattr(module, "core") and getattr(module, "dropout", 0.0) for module in model.modules())
     if core == "flex" and (device == "cpu" or dropped):
         problem = "drops no attention weights" if dropped else "has no backward pass on a CPU"
         raise InputError("train.core", f"flex {problem}", "--set train.core=sdpa")
-    if core == "auto":
-        core = "explicit" if device == "cpu" and length <= 256 else "sdpa"
     use_core(model, core)
 
 

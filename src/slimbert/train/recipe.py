@@ -11,12 +11,12 @@ import yaml
 from ..config import ObjectiveConfig, load, override
 from ..errors import InputError
 from ..model.model import ModelConfig
+from ..parts.core import CoreName
 from .objectives import MaskedLmObjectiveConfig
 from .optim import OptimConfig
 from .replaced import ReplacedTokensConfig as ReplacedTokensConfig  # registers the kind
 
 Precision = Literal["auto", "float32", "bfloat16"]
-CoreChoice = Literal["auto", "explicit", "sdpa", "flex"]
 BUDGETS = ("steps", "tokens", "time")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -54,7 +54,7 @@ class TrainConfig:
     evaluate_rows: int = 512
     keep: int = 2
     precision: Precision = "auto"
-    core: CoreChoice = "auto"
+    core: CoreName = "sdpa"
     compile: bool = False
     seed: int = 0
 
