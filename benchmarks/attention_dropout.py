@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from records import done, keep, same_machine, same_settings
+from arms import table
+from records import describe, done, keep, same_machine, same_settings
 from timing import side_by_side
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -57,8 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for length in LENGTHS:
         sizes: dict[str, Way] = {f"{size} weights": partial(sized, size) for size in SIZES}
         measure(f"{length}, blocks", sizes, length=length, rate=RATE)
-    keep(chosen.name, "gemm_tflops", gemm_tflops(dtype))
-    print(table(chosen.name))
+    if done(chosen.name, "gemm_tflops") is None:
+        keep(chosen.name, "gemm_tflops", gemm_tflops(dtype))
+    describe(chosen.name, text(chosen.name))
+    print(text(chosen.name))
 
 
 def sized(size: int, *tensors: Any) -> Tensor:
@@ -117,15 +120,32 @@ def kept_mb(run: Callable[[], None]) -> float:
     return sum(sizes.values()) / 1e6
 
 
-def table(name: str) -> str:
-    """Lengths down, ways across."""
-    heads = ("products", "torch", "blocks")
-    lines = [f"| tokens | {' | '.join(heads)} | kept MB: {' | '.join(heads)} |", f"|{' ---: |' * 7}"]
+def text(name: str) -> str:
+    """Lengths down, ways across: with dropout, without, without gradients; then blocks of other sizes."""
+    three = ("products", "torch", "blocks")
+    columns = ["tokens", *three, *(f"{way}, MB kept" for way in three)]
+    lines = []
     for length in LENGTHS:
         found = done(name, f"{length}, dropout")
         cells = [*found["milliseconds"].values(), *found["kept MB"].values()]
-        lines.append(f"| {length} | {' | '.join(str(cell) for cell in cells)} |")
-    return "\n".join(lines)
+        lines.append([str(length), *(f"{cell:.0f}" for cell in cells)])
+    dropping = table(columns, lines)
+    lines = []
+    for length in LENGTHS:
+        both = [done(name, key)["milliseconds"] for key in (f"{length}", f"{length}, forward only")]
+        lines.append([str(length), *(f"{one[way]:.1f}" for one in both for way in three[:2])])
+    columns = ["tokens", "products", "torch", "forward only: products", "torch"]
+    without = table(columns, lines)
+    sizes = [
+        [str(length), *(f"{time:.0f}" for time in done(name, f"{length}, blocks")["milliseconds"].values())]
+        for length in LENGTHS
+    ]
+    blocks_of = table(["tokens", *(f"{size:,} weights" for size in SIZES)], sizes)
+    rate = done(name, "gemm_tflops")
+    return (
+        f"Milliseconds, medians; matrix product behind them {rate:.3f} TFLOP/s.\n\nDropout {RATE}:\n\n{dropping}\n\n"
+        f"Without dropout:\n\n{without}\n\nBlocks of other sizes, dropout {RATE}:\n\n{blocks_of}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,8 +19,16 @@ from slimbert.hf.peers import Shape
 from slimbert.model.presets import from_pattern
 from test_benchmarks import BENCHMARKS, MACHINE
 
-SCRIPTS = ("convbert_core", "groupbert_core", "absorbed", "rtd_speed", "compile_scope", "prepare_memory")
-RATES = ("groupbert_core", "absorbed", "compile_scope")  # they measure a matrix product themselves
+SCRIPTS = (
+    "attention_dropout",
+    "convbert_core",
+    "groupbert_core",
+    "absorbed",
+    "rtd_speed",
+    "compile_scope",
+    "prepare_memory",
+)
+RATES = ("attention_dropout", "groupbert_core", "absorbed", "compile_scope")  # they measure a matrix product themselves
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +110,21 @@ def test_absorbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert {k: v for k, v in results(tmp_path).items() if "rows" in k} == {
         k: v for k, v in found.items() if "rows" in k
     }
+
+
+def test_attention_dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    run = script("attention_dropout")
+    for name, value in {"TOKENS": 32, "LENGTHS": (8, 16), "SIZES": (64, 10**6), "WIDTH": 4}.items():
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(run.blocks, "BLOCK", run.blocks.BLOCK)  # the script changes it
+    run.main(["--rounds", "1", "--name", "zz"])
+    found = results(tmp_path)
+    assert {"8, dropout", "16", "16, forward only", "8, blocks"} < set(found)
+    kept = found["16, dropout"]["kept MB"]
+    assert kept["blocks"] < kept["products"]
+    assert capsys.readouterr().out.count("| 16 |") == 3
+    run.main(["--rounds", "1", "--name", "zz"])
+    assert results(tmp_path) == found
 
 
 def test_rtd_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
