@@ -18,7 +18,7 @@ import slimbert.hf
 from jobs.small import BAD, GOOD, NEITHER, labelled
 from slimbert.cli import tables
 from slimbert.data.metrics import f1
-from slimbert.data.tasks import load_task
+from slimbert.data.tasks import Split, Task, load_task
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.compare import compare
@@ -26,7 +26,8 @@ from slimbert.jobs.evaluate import evaluate
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
 from slimbert.jobs.seeds import with_seeds
-from slimbert.jobs.tasks import Description
+from slimbert.jobs.settings import Settings
+from slimbert.jobs.tasks import Description, kind_for, kind_of
 from slimbert.jobs.tasks.classification import Classification
 from slimbert.jobs.tasks.features import Features
 from slimbert.jobs.tasks.sequences import MOST_WINDOWS, cut_share, windows
@@ -176,6 +177,27 @@ def test_long_texts_are_read_whole(encoder: Path, tmp_path: Path):
     assert largest.test is not None and largest.test["accuracy"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("long", "settings", "expected"),
+    [
+        (0, Settings(), "cut"),
+        (5, Settings(), "cut"),  # of a hundred: not more than 5%
+        (6, Settings(), "mean"),
+        (60, Settings(windows="cut"), "cut"),
+        (60, Settings(windows="max"), "max"),
+        (0, Settings(windows="mean"), "mean"),
+    ],
+)
+def test_windows_are_chosen_where_more_than_a_twentieth_would_be_cut(
+    encoder: Path, long: int, settings: Settings, expected: str
+):
+    texts = [" ".join(NEITHER[:1] * 40)] * long + ["bama"] * (100 - long)
+    rows = Split(texts, np.arange(100) % 2)
+    task = Task("classification", ("a", "b"), ("text",), "label", rows, rows, None, (), "")
+    kind, share = kind_for(task, TextTokenizer.load(encoder), settings, max_len=16)
+    assert (share, kind.description.windows) == (long / 100, expected)
+
+
 def test_cut_share_is_that_of_the_tokenizer(encoder: Path):
     tokenizer = TextTokenizer.load(encoder)
     texts = [" ".join(NEITHER[:1] * n) for n in range(1, 30)] + ["ç" * 40]
@@ -237,6 +259,47 @@ def test_judges():
     values = torch.tensor([1.0, 2.0, 3.0, 4.0])
     expected = ((answers[:, 0] - values) ** 2).mean() / 4
     torch.testing.assert_close(number(answers[:, :1], {"labels": values}, deviation=2.0), expected)
+
+
+def test_weights_count_a_class_more_or_less():
+    """By hand and as torch weighs, with weights that are not alike."""
+    draw, weights = torch.Generator().manual_seed(0), (0.5, 1.0, 4.0)
+    answers, labels = torch.randn(5, 3, generator=draw), torch.tensor([0, 2, 1, 2, 0])
+    each, counted = -answers.log_softmax(dim=1)[torch.arange(5), labels], torch.tensor(weights)[labels]
+    expected = (each * counted).sum() / counted.sum()
+    torch.testing.assert_close(one_class(answers, {"labels": labels}, weights=weights), expected)
+    several = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, 0, 0]], dtype=torch.bool)
+    there, absent = torch.sigmoid(answers).log(), torch.sigmoid(-answers).log()
+    expected = -(several * torch.tensor(weights) * there + ~several * absent).mean()
+    torch.testing.assert_close(each_label(answers, {"labels": several}, weights=weights), expected)
+    words, marks = torch.randn(2, 3, 3, generator=draw), torch.tensor([[1, 2, IGNORED], [0, IGNORED, IGNORED]])
+    options: dict[str, Any] = {"weight": torch.tensor(weights), "ignore_index": IGNORED}
+    expected = torch.nn.functional.cross_entropy(words.flatten(0, 1), marks.flatten(), **options)
+    torch.testing.assert_close(tags(words, {"labels": marks}, weights=weights), expected)
+
+
+def test_balanced_classes_count_alike(encoder: Path):
+    """Of ten six, three and one: the loss is the mean over classes; that a label is there weighs as that it is not."""
+    tokenizer, balanced = TextTokenizer.load(encoder), Settings(class_weights="balanced")
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    answers = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    each = -answers.log_softmax(dim=1)[torch.arange(10), labels]
+    alike = torch.stack([each[labels == one].mean() for one in range(3)]).mean()
+    classes = kind_of(tokenizer, Description(), ("a", "b", "c"))
+    judge = classes.judge(Split(["bama"] * 10, labels.numpy()), balanced)
+    torch.testing.assert_close(judge(answers, {"labels": labels}), alike)
+    of_words = kind_of(tokenizer, Description(kind="ner"), ("O", "B-A", "I-A"))
+    judge = of_words.judge(Split(["bama"] * 2, [labels[:4].numpy(), labels[4:].numpy()]), balanced)
+    rows = torch.nn.utils.rnn.pad_sequence([labels[:4], labels[4:]], batch_first=True, padding_value=IGNORED)
+    scores = torch.nn.utils.rnn.pad_sequence([answers[:4], answers[4:]], batch_first=True)
+    torch.testing.assert_close(judge(scores, {"labels": rows}), alike)
+    several = torch.nn.functional.one_hot(labels, 3).bool()
+    sets = kind_of(tokenizer, Description(kind="multilabel"), ("a", "b", "c"))
+    judge = sets.judge(Split(["bama"] * 10, several.numpy()), balanced)
+    logs = torch.nn.functional.logsigmoid
+    parts = [(-logs(own[there]), -logs(-own[~there])) for own, there in zip(answers.T, several.T)]
+    expected = torch.stack([len(absent) * there.mean() + absent.sum() for there, absent in parts]).sum() / 30
+    torch.testing.assert_close(judge(answers, {"labels": several}), expected)
 
 
 def test_tags_without_a_label_do_not_count():
