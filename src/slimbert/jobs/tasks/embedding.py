@@ -96,8 +96,11 @@ class Embedding:
         if self.labels:
             values = _cosines(outputs)
             off = np.abs(values - split.labels)
-            rows = np.argsort(-off, kind="stable")
-            return [Error(split.texts[i], float(split.labels[i]), float(values[i]), float(off[i])) for i in rows]
+            return [
+                Error(split.texts[i], float(split.labels[i]), float(values[i]), float(off[i]))
+                for i in np.argsort(-off, kind="stable")
+                if off[i] > 0
+            ]
         places = _ranks(split, outputs)
         rows = np.argsort(-places, kind="stable")
         return [

@@ -78,6 +78,7 @@ class Regression:
         return [
             Error(split.texts[row], float(split.labels[row]), float(values[row]), float(off[row]))
             for row in np.argsort(-off, kind="stable")
+            if off[row] > 0
         ]
 
     def baselines(self, task: Task, *, table: NDArray[np.float32]) -> "list[Baseline]":
