@@ -16,6 +16,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 import slimbert
 import slimbert.hf  # registers the classes
 from jobs.small import BAD, GOOD, NEITHER, encoder_in
+from slimbert.data.metrics import squad_scores
 from slimbert.data.tagging import of_words
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
@@ -305,6 +306,24 @@ def test_answers_stand_in_the_context(answerer: Path):
     assert context[answer.start : answer.end] == answer.answer
     assert answer.question == GOOD[1]
     assert 0 <= answer.score <= 1
+
+
+def test_answers_are_evaluated_and_compared(answerer: Path, tmp_path: Path):
+    """On rows that the run never saw: the scores are those of what `predict` answers."""
+    given = questions(80, seed=5)
+    data = write(tmp_path / "a.parquet", **given)
+    made = evaluate(answerer, data, device="cpu")
+    asked = list(zip(given["question"], given["context"], strict=True))
+    answers = [one.answer for one in load(answerer, device="cpu").predict(asked)]
+    right = [one["text"] for one in given["answers"]]
+    assert made.score == squad_scores(right, answers) and made.metric == "f1"
+    assert made.score["f1"] > 0.5 and made.labels == () and made.trained_on == 0
+    same = compare(answerer, answerer, data, device="cpu")
+    assert (same.rows, same.metric, same.scores) == (80, "f1", (made.score, made.score))
+    assert [one.metric for one in same.differences] == ["f1", "exact"]
+    for one in same.differences:
+        assert one.first == one.second == pytest.approx(made.score[one.metric], abs=1e-9)
+        assert (one.difference, one.low, one.high) == (0, 0, 0)
 
 
 def test_contexts_of_any_length_are_answered(answerer: Path):
