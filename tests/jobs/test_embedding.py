@@ -17,9 +17,11 @@ from slimbert.data.tasks.pairs import Candidates, negatives
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.answers import vectors as embedded
+from slimbert.jobs.compare import compare
 from slimbert.jobs.evaluate import evaluate
-from slimbert.jobs.finetune import finetune
+from slimbert.jobs.finetune import finetune, settings_of
 from slimbert.jobs.predict import load
+from slimbert.jobs.tasks import Description, kind_of
 from slimbert.jobs.tasks.embedding import rank_scores
 from slimbert.train.contrast import in_batch, scored
 
@@ -62,7 +64,7 @@ def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options
     vectors = run.embed([first[0], second[0]])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert float(vectors[0] @ vectors[1]) == pytest.approx(near.similarity, abs=1e-5)
-    assert evaluate(tmp_path / "run", data).score["rows"] == 400
+    compared_with_itself(tmp_path / "run", data, rows=400, scores=["mrr", "recall_1", "recall_10"])
     (tmp_path / "texts.txt").write_text("\n".join(second[:3]))
     (tmp_path / "texts.csv").write_text("\n".join(["text", *second[:3]]))
     alone = [vector for some in embedded(tmp_path / "run", second[:3]) for vector in some]
@@ -73,6 +75,17 @@ def test_what_belongs_together_comes_near(encoder: Path, tmp_path: Path, options
     assert next(asked)[0] == alone[0]
     with pytest.raises(InputError, match="--text-column: 2 given, a vector is of one text"):
         next(embedded(tmp_path / "run", file=data, text_columns=("query", "passage")))
+
+
+def compared_with_itself(run: Path, data: Path, *, rows: int, scores: list[str]) -> None:
+    """`compare` names the scores of `evaluate`, the most important first, and finds no difference."""
+    scored, same = evaluate(run, data, device="cpu"), compare(run, run, data, device="cpu")
+    assert scored.score["rows"] == same.rows == rows
+    assert [scored.metric, same.metric] == [scores[0]] * 2 and scored.labels == ()
+    assert [one.metric for one in same.differences] == scores
+    for one in same.differences:
+        assert one.first == one.second == pytest.approx(scored.score[one.metric], abs=1e-9)
+        assert (one.difference, one.low, one.high) == (0, 0, 0)
 
 
 def test_scored_pairs(encoder: Path, tmp_path: Path):
@@ -90,7 +103,7 @@ def test_scored_pairs(encoder: Path, tmp_path: Path):
     assert made.test["spearman_low"] < made.test["spearman"] < made.test["spearman_high"]
     assert list(made.baselines) == ["TF-IDF vectors", "mean of static token embeddings"]
     assert len(made.labels) == 2
-    assert evaluate(tmp_path / "run", data).metric == "spearman"
+    compared_with_itself(tmp_path / "run", data, rows=300, scores=["spearman", "pearson", "rmse", "mae"])
 
 
 def test_hard_negatives(encoder: Path, tmp_path: Path):
@@ -187,6 +200,22 @@ def test_widths_are_the_mean_over_cut_vectors():
     close = {"labels": torch.ones(4)}
     expected = ((vectors[:, 0] * vectors[:, 1]).sum(-1) - 1).square().mean()
     torch.testing.assert_close(scored(vectors, close), expected)
+
+
+def test_the_temperature_and_the_widths_that_are_set_reach_the_loss():
+    vectors = functional.normalize(torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    batch = {"labels": torch.arange(4), "anchors": torch.arange(4)}
+    tokenizer = TextTokenizer.train(WORDS * 2, 60)
+    kind = kind_of(tokenizer, Description(kind="embedding", text_columns=("a", "b"), metric="mrr"), ())
+    train = Split([("bama", "dene")] * 4, np.arange(4))
+    cosines = vectors[:, 0] @ vectors[:, 1].T
+    for changes, temperature in (((), 0.05), (("temperature=0.2",), 0.2), (("temperature=1",), 1.0)):
+        judge = kind.judge(train, settings_of(changes, seed=None, early=None))
+        exponents = np.exp(cosines.double().numpy() / temperature)
+        by_hand = -np.log(exponents.diagonal() / exponents.sum(axis=1)).mean()
+        assert float(judge(vectors, batch)) == pytest.approx(by_hand, rel=1e-5)
+    judge = kind.judge(train, settings_of(("widths=[4]", "temperature=0.2"), seed=None, early=None))
+    torch.testing.assert_close(judge(vectors, batch), in_batch(vectors, batch, temperature=0.2, widths=(4,)))
 
 
 def test_all_passages_of_a_query_are_right():
