@@ -57,7 +57,13 @@ def test_data_that_misleads_ends_with_2(tmp_path: Path, slimbert: Slimbert):
     path = folder(tmp_path / "data", train=train, test=[*test, *train[:10]])
     made = slimbert("data", "check", path)
     assert made.code == 2 and made.err == ""
-    for words in ("misleads", "test rows that", "- train.csv:row 1 'bad'\n      test.csv:row 91 'bad'", "50.0%", "cut"):
+    for words in (
+        "misleads",
+        "test rows that",
+        "- train.csv:row 1 'bad'\n      test.csv:row 91 'bad'",
+        "50.0%",
+        "longer: than max_len (256)",
+    ):
         assert words in made.out, made.out
     assert made.out.endswith("training on this would mislead:\n  test rows that stand in train\n")
     made = slimbert("data", "check", path, "--json")

@@ -15,7 +15,9 @@ from slimbert.cli.output import document
 from slimbert.data.tokenizer import TextTokenizer
 from slimbert.errors import InputError
 from slimbert.jobs.check.findings import EXAMPLES, EXCERPT, excerpt
+from slimbert.jobs.check.lengths import APART, CHOSEN, CUT, WINDOWS
 from slimbert.jobs.check.run import check
+from slimbert.jobs.tasks.sequences import CUT_SHARE
 
 # clean data
 
@@ -354,6 +356,32 @@ def test_without_a_tokenizer_words_are_counted(tmp_path: Path):
         check(path, max_len=0)
     with pytest.raises(InputError, match="no such tokenizer"):
         check(path, tokenizer=tmp_path / "tok")
+
+
+def test_what_is_longer_is_not_called_cut_where_finetune_reads_windows(tmp_path: Path):
+    """As the kinds of tasks do it: windows of tags and answers, a choice for single texts, pairs are cut."""
+    plain, two = write(tmp_path / "a.csv", clean()), write(tmp_path / "b.csv", clean_pairs())
+    rows = [{"tokens": row["text"].split(), "ner_tags": ["B-PER"] + ["O"] * 11} for row in clean()]
+    of_words = write(tmp_path / "c.jsonl", rows)
+    asked = [
+        {"id": str(i), "question": "Which?", "context": text, "answers": {"text": [text[:2]], "answer_start": [0]}}
+        for i, text in enumerate(row["text"] for row in clean())
+    ]
+    answers = write(tmp_path / "d.jsonl", asked)
+    together = [{"query": row["sentence1"], "passage": row["sentence2"]} for row in clean_pairs()]
+    vectors = write(tmp_path / "e.jsonl", together)
+    assert f"{CUT_SHARE:.0%} of train" in CHOSEN and CUT_SHARE == 0.05
+    for path, severity, remedy in (
+        (plain, "warning", CHOSEN),
+        (two, "warning", CUT),
+        (of_words, "note", WINDOWS),
+        (answers, "note", WINDOWS),
+        (vectors, "warning", APART),
+    ):
+        made = check(path, max_len=11)
+        found = kinds(made)["long"]
+        assert made.refused is None and found.rows == 200 == made.splits[0].lengths.cut, path
+        assert (found.severity, found.remedy.partition(" Words were counted")[0]) == (severity, remedy), path
 
 
 # other shapes, and what cannot be read

@@ -37,7 +37,9 @@ def data_check(
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", metavar="DIR", help="Counts tokens; without it, words are counted.")
     ] = None,
-    max_len: Annotated[int, typer.Option("--max-len", min=1, metavar="S", help="Tokens that a model will read.")] = 256,
+    max_len: Annotated[
+        int, typer.Option("--max-len", min=1, metavar="S", help="Tokens that a model reads at once.")
+    ] = 256,
     threads: o.Threads = None,
     json: o.Json = False,
 ) -> None:
@@ -64,10 +66,10 @@ def _options(texts: Sequence[str] | None, label: str | None, task: str | None) -
 
 def checked(made: "Checked", options: Sequence[str]) -> list["Group | str"]:
     """What was read, the findings, examples, and the verdict; options: those that fine-tuning needs, too."""
-    columns = ["split", "rows", "labelled", "majority", "50%", "90%", "99%", "longest", "cut"]
+    columns = ["split", "rows", "labelled", "majority", "50%", "90%", "99%", "longest", "longer"]
     parts: list[Group | str] = [
         output.table(f"{made.data}: {'; '.join(made.reasons)}", columns, map(_split, made.splits)),
-        f"50%: half of the rows have at most so many {made.unit}; cut: longer than {made.max_len}",
+        f"50%: half of the rows have at most so many {made.unit}; longer: than max_len ({made.max_len})",
         *["Words were counted; tokens are more: give --tokenizer"] * (made.unit == "words"),
         "",
         *_balance(made),

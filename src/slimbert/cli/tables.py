@@ -59,13 +59,15 @@ def pretrained(made: "Pretrained") -> "Group":
 
 def finetuned(made: "Finetuned") -> list["Group | str"]:
     """Scores of the encoder beside its baselines, and where the model is."""
+    from ..jobs.tasks import KINDS  # torch is there already: it trained
+
     score, part = (made.test, "test") if made.test else (made.validation, "validation")
     title = f"Score on {part}, {score['rows']:,} rows"
     values = {
         "run": made.run,
         **({"labels": ", ".join(made.labels)} if made.labels else {}),  # questions and pairs for vectors have none
         "updates": f"{made.updates:,} in {clock(made.seconds)}",
-        "longer texts": share(made.cut_share),
+        **({} if KINDS[made.kind].reads_whole else {"longer than max_len": share(made.cut_share)}),
     }
     best = max(made.baselines, key=lambda name: made.baselines[name][made.metric], default=None)
     behind = best is not None and made.baselines[best][made.metric] >= score[made.metric]

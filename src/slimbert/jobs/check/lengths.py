@@ -11,7 +11,11 @@ from ...data.tokenizer import TextTokenizer
 from .findings import EXAMPLES, Finding, Severity
 from .reading import Data, Part
 
-MUCH_CUT = 0.1  # of the rows: where more lose their end, another length is worth a try
+MANY = 0.1  # of the rows: where more are longer, another length is worth a try
+WINDOWS = "finetune reads these in overlapping windows: nothing is lost."
+CUT = "finetune cuts these: raise its --set max_len, or put first what matters."
+APART = "finetune cuts each text by itself, where it alone is longer than its --set max_len."
+CHOSEN = "finetune reads these in overlapping windows where more than 5% of train are too long; fewer it cuts."
 PORTION = 1 << 24  # bytes of text that are encoded at a time
 
 
@@ -65,14 +69,17 @@ def summary(sizes: NDArray[np.int64], max_len: int) -> Lengths:
     return Lengths(p50, p90, p99, longest, cut, cut / len(sizes))
 
 
-def lengths(data: Data, sizes: dict[str, NDArray[np.int64]], *, unit: str, max_len: int) -> Iterator[Finding]:
-    """Rows over the limit in any split; sizes: split -> [N]."""
+def lengths(
+    data: Data, sizes: dict[str, NDArray[np.int64]], *, kind: str | None, unit: str, max_len: int
+) -> Iterator[Finding]:
+    """Rows over the limit in any split. sizes: split -> [N]; kind: of the task, None where fine-tuning refuses it."""
     over = {name: np.flatnonzero(found > max_len) for name, found in sizes.items()}
     count = sum(map(len, over.values()))
     if not count:
         return
-    severity: Severity = "warning" if count > MUCH_CUT * len(data) else "note"
-    remedy = "Raise --set max_len of finetune, or put first what matters."
+    whole = kind == "qa" or data.train.labels.form in ("tags", "spans")
+    severity: Severity = "warning" if count > MANY * len(data) and not whole else "note"
+    remedy = WINDOWS if whole else APART if kind == "embedding" else CUT if len(data.text_columns) > 1 else CHOSEN
     if unit == "words":
         remedy += " Words were counted: give --tokenizer for tokens, which are more."
     examples = tuple((data.parts[name].seen(int(row)),) for name, rows in over.items() for row in rows[:EXAMPLES])

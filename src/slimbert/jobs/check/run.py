@@ -69,6 +69,7 @@ def check(
         raise InputError("max_len", f"{max_len} is too small", "give 1 or more")
     pieces = None if tokenizer is None else TextTokenizer.load(tokenizer)
     data = read(path, text_columns=text_columns, label_column=label_column, task=task)
+    kind, refused = _begun(path, text_columns, label_column, task)
     alike = compare(data)
     unit = "words" if pieces is None else "tokens"
     sizes = {name: measured(part, pieces) for name, part in data.parts.items()}
@@ -80,10 +81,9 @@ def check(
         *ids(data),
         *labels(data),
         *texts(data),
-        *lengths(data, sizes, unit=unit, max_len=max_len),
+        *lengths(data, sizes, kind=kind, unit=unit, max_len=max_len),
     ]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable
-    refused = _refused(path, text_columns, label_column, task)
     found = [_said(finding, refused) for finding in found]
     return Checked(
         str(path),
@@ -101,15 +101,15 @@ def check(
     )
 
 
-def _refused(
+def _begun(
     path: str | Path, text_columns: Sequence[str] | None, label_column: str | None, task: str | None
-) -> str | None:
-    """What fine-tuning says of the data before it begins, None where it begins: its own reader is asked."""
+) -> tuple[str | None, str | None]:
+    """(the kind of task, None) where fine-tuning begins, (None, what it says before) where not: its reader is asked."""
     try:
-        load_task(path, kind=task, text_columns=text_columns, label_column=label_column)
+        found = load_task(path, kind=task, text_columns=text_columns, label_column=label_column)
     except InputError as error:
-        return str(error)
-    return None
+        return None, str(error)
+    return found.kind, None
 
 
 def _said(finding: Finding, refused: str | None) -> Finding:
