@@ -167,6 +167,25 @@ def test_matched_validation_of_mnli_is_the_validation(tmp_path):
     )
     task = load_task(tmp_path)
     assert set(task.test.texts) == set(labelled(6, "b")["text"])
+    how = f"slimbert evaluate RUN {tmp_path} --split validation_mismatched"
+    assert f"not used: validation_mismatched; where there are labels, {how} scores it" in task.notes
+
+
+def test_a_file_that_is_no_split_is_scored_by_its_name(tmp_path):
+    """The two validation sets of MNLI, each by itself; what is named like no split is not spoken of."""
+    splits = {"train": labelled(20, "a"), "dev_matched": labelled(6, "b"), "about": labelled(6, "e")}
+    folder(tmp_path, **splits)
+    for piece in range(2):
+        write(tmp_path / f"dev_mismatched-0000{piece}-of-00002.parquet", **labelled(4, f"c{piece}"))
+    options = {"labels": ["0", "1"], "text_columns": ["text"], "label_column": "label"}
+    found = {name: load_split(tmp_path, split=name, **options) for name in ("validation", "dev_mismatched", "about")}
+    assert {name: len(split) for name, split in found.items()} == {"validation": 6, "dev_mismatched": 8, "about": 6}
+    assert set(found["dev_mismatched"].texts) == {*labelled(4, "c0")["text"], *labelled(4, "c1")["text"]}
+    with pytest.raises(InputError, match="the split 'test'; it has train, validation, about, dev_mismatched"):
+        load_split(tmp_path, **options)
+    (note,) = [note for note in load_task(tmp_path).notes if note.startswith("not used")]
+    assert note.startswith("not used: dev_mismatched; ")
+    assert not any(note.startswith("not used") for note in load_task(tmp_path / "train.parquet").notes)
 
 
 def test_repeated_texts_stand_on_one_side_and_overlaps_are_told(tmp_path):

@@ -64,7 +64,9 @@ Labelled = Annotated[
         metavar="DATA", help="Labelled .csv .tsv .jsonl .json .parquet, or a folder with train, validation, test files."
     ),
 ]
-Split = Annotated[str, typer.Option("--split", metavar="NAME", help="Of a folder: train, validation or test.")]
+Split = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="Of a folder: train, validation, test, or the name of a file.")
+]
 Texts = Annotated[
     list[str] | None,
     typer.Argument(metavar="TEXT", help="Texts; without any and without --file: standard input, one a line."),

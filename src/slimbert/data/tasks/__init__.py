@@ -4,8 +4,9 @@ One file per shape of labels (`classes`, `numbers`, `label_sets`, ...); `load` f
 """
 
 from .file import DataFile
+from .folder import find_splits
 from .label_sets import is_list, separator
-from .load import KINDS, benchmark, find_splits, load_split, load_task, load_texts, spans_of
+from .load import KINDS, benchmark, load_split, load_task, load_texts, spans_of
 from .named import NAMED
 from .seen import count_trained_on, write_trained_on
 from .tags import FILE_OF_WORDS

@@ -6,7 +6,6 @@ and selects, test gives the printed score; so where only validation is labelled 
 train becomes the validation. Everything that was chosen is said in `Task.notes`.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..columns import LABELS, MOST_SCORES, Columns, read_texts
-from ..conll import SUFFIXES as OF_WORDS
-from ..conll import is_conll
-from ..files import SUFFIXES, form, lines
+from ..files import form, lines
 from ..rows import Table
 from ..splits import stratified
 from ..tagging import SPANS, TAGS, WORDS
 from .classes import SHOWN, Classes
 from .file import DataFile, open_table
+from .folder import find_split, find_splits, left_out
 from .label_sets import LabelSets, is_list
 from .named import NAMED, Named
 from .numbers import Numbers, is_numbers
@@ -74,7 +72,7 @@ def load_task(
     if kind not in (None, found):
         problem = f"--task {kind} was asked for, the data looks like {found}: text in {', '.join(columns.texts)}"
         raise InputError(first.name, problem, "name the text columns with --text-column")
-    notes = [f"task: {found} ({why})", *columns.reasons]
+    notes = [f"task: {found} ({why})", *columns.reasons, *left_out(Path(path))]
     values = {
         name: shape.values(rows, columns, split=name, notes=notes)
         for name, rows in parts.items()
@@ -113,17 +111,14 @@ def load_split(
     split: str = "test",
     kind: str = "classification",
 ) -> Split:
-    """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder.
+    """Labelled rows to evaluate a trained model on: a whole file, or one split of a folder (or any file's name there).
 
     labels: the model's own; rows that say -1 where it has no such class are unlabelled, and left out.
     """
-    found = find_splits(Path(path))
-    if Path(path).is_dir() and split not in found:
-        raise InputError(path, f"no file for the split {split!r}", f"it has {', '.join(found)}")
+    files = find_split(Path(path), split)
     shape: Shape = KINDS[kind]()
     if isinstance(shape, Classes | LabelSets):
         shape.known = labels
-    files = found.get(split) or next(iter(found.values()))
     rows = shape.open([DataFile(file, texts=text_columns) for file in files])
     columns = Columns(tuple(text_columns), label_column, ())
     rows.check_ids(columns)
@@ -155,45 +150,6 @@ def benchmark(task: str | None) -> Named | None:
     if task is not None and task not in {*KINDS, *NAMED}:
         raise InputError(f"--task {task}", "no such task", f"choose one of {', '.join([*KINDS, *NAMED])}")
     return NAMED.get(task or "")
-
-
-_NAMES = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev", "validation_matched", "dev_matched"),
-    "test": ("test",),
-}
-
-
-_PIECE = r"-\d+-of-\d+"
-
-
-def find_splits(path: Path) -> dict[str, list[Path]]:
-    """Split -> files, in a folder also those in several pieces (train-00000-of-00002.parquet); "all" for one file.
-
-    Files of text count, as a word a line, where a folder has no other.
-    """
-    if not path.is_dir():
-        return {"all": [path]}
-    there = sorted(entry for entry in path.iterdir() if entry.is_file())
-    tables = [file for file in there if form(file) not in ("", ".txt") or (is_conll(file) and form(file) != ".txt")]
-    found = _named_splits(path, tables) or _named_splits(path, [file for file in there if form(file) == ".txt"])
-    if not found:
-        listed = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
-        kinds = ", ".join(dict.fromkeys((*SUFFIXES, *OF_WORDS)))
-        remedy = "name them train.csv, validation.csv, test.csv or the like, or give one file"
-        raise InputError(path, f"no train, validation or test file ({kinds}), but {listed}", remedy)
-    return found
-
-
-def _named_splits(path: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """The files whose names are those of splits, also with a version (train-v1.1.json) or as one of several pieces."""
-    found: dict[str, list[Path]] = {}
-    for split, names in _NAMES.items():
-        pattern = re.compile(rf"({'|'.join(names)})(-v\d+(\.\d+)*)?({_PIECE})?\.")
-        found[split] = [file for file in files if pattern.match(file.name.lower())]
-        if len({re.sub(_PIECE, "", file.name) for file in found[split]}) > 1:
-            raise InputError(path, f"several files for {split}: {', '.join(f.name for f in found[split])}", "keep one")
-    return {split: matches for split, matches in found.items() if matches}
 
 
 def _guessed(files: dict[str, list[DataFile]], texts: Sequence[str] | None, label: str | None) -> tuple[Shape, str]:
