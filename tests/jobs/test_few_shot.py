@@ -102,7 +102,7 @@ def test_the_frozen_encoder_is_the_one_that_came(
         return frozen(model, *arguments, **options)
 
     monkeypatch.setattr(beside, "frozen", noted)
-    quick = ("lr=2e-3", "min_updates=20", "epochs=1", "evaluations=1")
+    quick = ("lr=2e-3", "min_updates=3", "epochs=1", "evaluations=1")
     made = finetune(encoder, reviews, out=tmp_path / "run", settings=quick, few_shot=5, device="cpu", quiet=True)
     came, tokenizer, _ = open_encoder(encoder, prefer="pooler")
     tuned = load(tmp_path / "run", device="cpu").model
