@@ -260,6 +260,25 @@ def test_the_best_pair_of_places_lies_in_the_context_and_is_short():
     assert run_qa._best(run_qa.Window(0, {}, [None] * 6), starts, ends, context)[1] == run_qa.NO_ANSWER
 
 
+def test_counted_tokens_are_those_that_the_recipe_reads(toy: Path, monkeypatch: pytest.MonkeyPatch):
+    """Padding counted, over all epochs; a long context has several windows."""
+    run_qa = script("peers.run_qa")
+    read: list[int] = []
+
+    def updates(model: Any, **way: Any) -> Any:
+        return lambda batch: read.append(batch["input_ids"].numel())
+
+    monkeypatch.setattr(script("peers.loop"), "updates", updates)
+    contexts = ["bama dene firi " * count for count in (1, 3, 8, 20, 300)]
+    asked = run_qa.Asked(["goso kutu"] * len(contexts), contexts, [("bama", 0)] * len(contexts))
+    way = {"epochs": 3, "batch_size": 2, "seed": 1}
+    run_qa.run_qa(toy, asked, run_qa.Asked(["goso"], ["bama dene"]), lr=1e-4, precision="float32", **way)
+    counts = run_qa.padded(toy, asked, **way)
+    assert counts["tokens"] == sum(read)
+    assert counts["windows"] > len(contexts)
+    assert len(read) == 3 * -(-counts["windows"] // 2)
+
+
 # search
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataColla
 
 from slimbert.hf.peers import Precision, autocast
 
-from .loop import trained
+from .loop import batches, trained
 
 MAX_LEN, STRIDE = 384, 128
 BEST, LONGEST = 20, 30  # starts and ends that are looked at in a window; pieces of an answer
@@ -76,6 +76,14 @@ def run_qa(
     way: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision, "seed": seed}
     seconds = trained(model.float(), rows, collate, **way)
     return _answers(model, tokenizer, collate, test, precision), seconds
+
+
+def padded(folder: Path, train: Asked, *, epochs: int, batch_size: int, seed: int) -> dict[str, int]:
+    """How many windows the training questions have, and how many tokens all updates on them, padding counted."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    sizes = np.array([len(window.places) for window in _windows(tokenizer, train)])
+    drawn = batches(len(sizes), epochs=epochs, batch_size=batch_size, seed=seed)
+    return {"windows": len(sizes), "tokens": int(sum(len(index) * sizes[index].max() for index in drawn))}
 
 
 def _windows(tokenizer: Any, asked: Asked) -> Iterator[Window]:
