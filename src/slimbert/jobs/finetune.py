@@ -105,11 +105,17 @@ def finetune(
 
 
 def settings_of(changes: Sequence[str], *, seed: int | None, early: TicketRecipe | None) -> Settings:
-    """The checked settings of a run; one whose ticket is detected warms up for less time, unless told otherwise."""
+    """The checked settings of a run; one whose ticket is detected warms up for less time, unless told otherwise.
+
+    Raises InputError where settings do not fit, or a ticket would be cut out of an encoder that stays as it is.
+    """
     given: dict[str, Any] = {} if seed is None else {"seed": seed}
     given |= {"warmup": WARMUP_OF_TICKETS} if early is not None and early.detects else {}
     chosen = load(Settings, override(given, list(changes), "--set"), "--set")
     chosen.check()
+    if early is not None and chosen.halting is not None and chosen.halting.method == "entropy":
+        problem = "halting.method=entropy leaves the encoder as it is, so what is cut could not be learnt again"
+        raise InputError("--ticket", problem, "draw the ticket in the first stage, and name that run here without one")
     return chosen if chosen.halting is None else without_windows(chosen)
 
 

@@ -54,7 +54,7 @@ Rule = HeadsConfig | NeuronsConfig
 class DrawConfig:
     """`by`: what the scores are. `budget`: the share of the layers' multiply-adds that stays, shared by heads and
     neurons (`cut` and `per` then say nothing), counted for rows of `length` tokens of which `keep` are wanted (null:
-    all). `seed`: of random scores; null: the run's."""
+    all; in a run, those that it asks for). `seed`: of random scores; null: the run's."""
 
     by: Literal["coefficient", "random", "magnitude"] = "coefficient"
     signed: bool = False

@@ -5,6 +5,7 @@ written last; from then on the run is that of the smaller model. So a kill at an
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from ...errors import InputError, RunError
 from ...methods.continued import cut_snapshot
 from ...methods.earlybird import TicketRecipe
 from ...methods.importance import at_random, by_magnitude
-from ...methods.tickets import draw
+from ...methods.tickets import DrawConfig, draw
 from ...methods.units import counts, name_of
 from ...model import Encoder, EncoderConfig
 from ...subnet import Plan, Subnet
@@ -38,6 +39,7 @@ def drawn_in(run: Dense, recipe: TicketRecipe, stop: Stop) -> Ticket:
     """
     made_in = hashed({"run": run.identity, "ticket": dump(recipe)})
     path, encoder = run.folder.path / TICKET, run.objective.model.config.encoder
+    recipe = replace(recipe, draw=_counted(run, recipe.draw))
     found = read_ticket(path) if path.exists() else None
     if found is None and any(run.folder.checkpoints.glob("step-*")):
         raise InputError(run.folder.path, "a run without a ticket", "leave --ticket out, or choose another --out")
@@ -54,6 +56,14 @@ def drawn_in(run: Dense, recipe: TicketRecipe, stop: Stop) -> Ticket:
     if run.main and not run.quiet:
         Progress(None).note(f"ticket: {described(found, encoder)}")
     return found
+
+
+def _counted(run: Dense, rule: DrawConfig) -> DrawConfig:
+    """With the rows that the run asks for, where a budget is to be counted and nothing else is said."""
+    if rule.budget is None or rule.keep is not None:
+        return rule
+    longest = run.objective.model.config.encoder.embedding.max_len
+    return replace(rule, keep=run.wanted(min(rule.length, longest)))
 
 
 def beginning(recipe: TicketRecipe, ticket: Ticket) -> Start:

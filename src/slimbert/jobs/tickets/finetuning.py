@@ -1,12 +1,16 @@
 """A ticket in fine-tuning: drawn early in the first epoch, then trained for the epochs that were asked for."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import torch
 
 from ...errors import RunError
 from ...methods.earlybird import TicketRecipe
 from ...model import extract
 from ...train.signals import Stop
+from ...train.supervised import with_first_row
 from ..settings import every
 from .draw import beginning, drawn_in, go_on, started, with_between
 from .stage import Clock, Dense
@@ -27,9 +31,16 @@ def dense(run: "Run") -> Dense:
         batches=run.batches,
         rate=run.rate,
         identity=run.identity(),
+        wanted=partial(_wanted, run),
         seed=settings.seed,
         quiet=run.quiet,
     )
+
+
+def _wanted(run: "Run", length: int) -> int | None:
+    """One, where the head reads the first row of a text alone."""
+    asked = with_first_row(run.whole, {"input_ids": torch.zeros(1, length, dtype=torch.long)})
+    return asked["select"].shape[1] if "select" in asked else None
 
 
 def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:

@@ -1,11 +1,13 @@
 """A ticket in pretraining: drawn early in the run, then trained with what is left of its budget."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...errors import RunError
 from ...methods.earlybird import TicketRecipe
 from ...model import extract
+from ...train.objectives import MaskedLm
 from ...train.signals import Stop
 from ..resolve import begun
 from .draw import beginning, drawn_in, go_on, started, with_between
@@ -27,9 +29,19 @@ def dense(run: "Run") -> Dense:
         batches=run.feed.training,
         rate=run.rate,
         identity=run.identity(),
+        wanted=partial(_wanted, run),
         seed=run.recipe.train.seed,
         quiet=run.quiet,
     )
+
+
+def _wanted(run: "Run", length: int) -> int | None:
+    """The places that are predicted, and where the encoder narrows the first of every document; to detect replaced
+    tokens, all."""
+    if not isinstance(run.objective, MaskedLm):
+        return None
+    firsts = run.feed.firsts if run.objective.model.encoder.narrows else 0
+    return min(length, firsts + run.feed.masking.positions_per_row(length))
 
 
 def with_ticket(run: "Run", recipe: TicketRecipe, stop: Stop) -> None:

@@ -34,7 +34,8 @@ class Dense:
     """A run as it would be without a ticket.
 
     batches: those of the updates from a number on; rate: the learning rate of the update that starts at a Start, None
-    where the budget is spent; identity: plain data of what must not change when the run is resumed.
+    where the budget is spent; identity: plain data of what must not change when the run is resumed; wanted: how
+    many rows of a text of so many tokens the objective asks for, None: all.
     """
 
     objective: Objective
@@ -45,6 +46,7 @@ class Dense:
     batches: Callable[[int], Iterator[Batch]]
     rate: Callable[[Start], float | None]
     identity: Any
+    wanted: Callable[[int], int | None]
     seed: int
     quiet: bool
 
