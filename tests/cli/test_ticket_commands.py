@@ -92,6 +92,8 @@ def test_bad_tickets(toy: Path, tmp_path: Path, early: Path, slimbert: Slimbert)
         refused(slimbert(*new, early, *QUICK, setting), *words)
     refused(slimbert(*new, toy / "recipe.yaml", *QUICK), "recipe.yaml", "no `ticket:` in it", "earlybird.yaml")
     refused(slimbert(*new, tmp_path / "nothing.yaml", *QUICK), "nothing.yaml", "cannot be read")
+    stays = ("halting.method=entropy", "hidden=tanh")
+    refused(slimbert(*new, early, *QUICK, *stays), "--ticket", "leaves the encoder as it is", "in the first stage")
     assert slimbert(*new, early, *QUICK).code == 0  # what was refused left nothing in the way
     again = ("finetune", toy / "init", toy / "reviews.csv", "--out", tmp_path / "r", "--resume", *QUICK)
     refused(slimbert(*again), "a run with a ticket", "--ticket")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from jobs.small import differences, encoder_in, rows
 from jobs.test_ticket_runs import HERE, ticket
@@ -14,7 +15,7 @@ from slimbert.jobs.predict import load
 from slimbert.jobs.tickets.file import read_ticket
 from slimbert.methods.units import counts
 from slimbert.model import load_model
-from slimbert.model.exits import DactConfig
+from slimbert.model.exits import DactConfig, ExitsConfig
 from slimbert.train.run import RunFolder
 
 pytestmark = pytest.mark.usefixtures("no_picture", "in_float32")
@@ -75,3 +76,19 @@ def test_a_ticket_that_stops_early_goes_on_after_kills(
     finetune(encoder, reviews, out=run, resume=True, **options)
     assert differences(run, tmp_path / "whole") == []
     assert rows(run / "search") == rows(tmp_path / "whole" / "search")
+
+
+def test_exits_are_taught_over_a_ticket_of_the_first_stage(data: Path, reviews: Path, tmp_path: Path):
+    """DeeBERT on a ticket: the first stage draws and trains it, the second leaves it as it is."""
+    encoder = encoder_in(tmp_path / "encoder", data, "2{sf}")
+    settings = ("hidden=tanh", "min_updates=8", "epochs=1", "evaluations=1", "batch_size=16")
+    options: dict[str, Any] = {"with_baselines": False, **HERE}
+    drawn = (*settings, "ticket.draw.by=random")
+    finetune(encoder, reviews, out=tmp_path / "first", settings=drawn, ticket=ticket(), **options)
+    stays = (*settings, "halting.method=entropy")
+    finetune(tmp_path / "first", reviews, out=tmp_path / "second", settings=stays, **options)
+    before, after = (load_model(tmp_path / name) for name in ("first", "second"))
+    assert before.config.encoder.layers[0].mix[0].heads < load_model(encoder).config.encoder.layers[0].mix[0].heads
+    assert isinstance(after.config.head, ExitsConfig)
+    weights: Any = before.encoder.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in after.encoder.state_dict().items())

@@ -6,9 +6,11 @@ import pytest
 
 from slimbert.config import load
 from slimbert.errors import InputError
+from slimbert.jobs.finetune import settings_of
 from slimbert.jobs.tickets.stage import Clock
 from slimbert.jobs.tickets.watch import Watch
 from slimbert.methods.earlybird import TicketRecipe
+from slimbert.methods.tickets import DrawConfig
 from slimbert.model import presets
 
 ENCODER = presets.from_pattern("2{sf}", dim=32, head_dim=8, hidden=64, vocab=60, max_len=16)
@@ -42,3 +44,13 @@ def test_ticket_that_leaves_no_update_to_train_is_refused(start: str):
             watch(clock, detector=detector, train=train)
     with pytest.raises(InputError, match=r"the search may take 20% of the time, the whole run has 15%"):
         watch(Clock(None, 0.0, None, 60.0), detector=detector, train={"start": start, "share": 0.15})
+
+
+def test_ticket_of_an_encoder_that_stays_as_it_is_is_refused():
+    """In the second stage of DeeBERT nobody would teach what is left: neither with a search nor without."""
+    stays = ("halting.method=entropy", "hidden=tanh")
+    for recipe in (TicketRecipe(), TicketRecipe(draw=DrawConfig(by="random"))):
+        with pytest.raises(InputError, match=r"--ticket: halting\.method=entropy leaves the encoder as it is.*first"):
+            settings_of(stays, seed=None, early=recipe)
+        assert settings_of(("halting.method=patience",), seed=None, early=recipe).halting is not None
+    assert settings_of(stays, seed=None, early=None).halting is not None
