@@ -20,7 +20,7 @@ from slimbert.model.exits import DactConfig
 from slimbert.model.model import Model
 from slimbert.train.halting import Halting, HaltingConfig
 from slimbert.train.optim import adamw
-from slimbert.train.supervised import Supervised, one_class
+from slimbert.train.supervised import Judge, Supervised, one_class
 from toys import model_of
 
 EIGHT = [name for name in ENCODERS if name != "mixed, grouped, convolving"]
@@ -28,16 +28,16 @@ METHODS = ("ticket", "adaptive", "both")
 LEARNS = HaltingConfig(tau=1.0)
 
 
-def stopping(encoder: EncoderConfig) -> Halting:
+def stopping(encoder: EncoderConfig, *, judge: Judge = one_class, **head: Any) -> Halting:
     """A lively model whose units are sure, and halt early from the start: at the usual bias it would take longer than
     20 steps until one stops."""
-    head = DactConfig(labels=LABELS, units=encoder.points(), dropout=0.0, bias=-5.0)
-    model = model_of(encoder, head)
+    plain: Any = {"labels": LABELS, "units": encoder.points(), "dropout": 0.0, "bias": -5.0}
+    model = model_of(encoder, DactConfig(**{**plain, **head}))
     with torch.no_grad():
         for unit in model.head.units:  # type: ignore[union-attr]
             unit.classes.weight.mul_(3.0)
             unit.halt.weight.mul_(2.0)
-    return Halting(model, one_class, LEARNS)
+    return Halting(model, judge, LEARNS)
 
 
 def trained(encoder: EncoderConfig, method: str) -> tuple[Model, Model]:
