@@ -62,6 +62,8 @@ def test_the_extremes_of_halting():
     first = h.clone()
     first[:, 0] = 0.0
     assert_close(run(y, first)[0][-1], y[0], rtol=0, atol=0)
+    for rule in ("tight", "published"):  # so it ends there
+        assert class_is_safe(y[0], first[:, 0], 5, rule=rule).all()
     third = h.clone()
     third[:, 2] = 0.0
     noise = y.clone()
