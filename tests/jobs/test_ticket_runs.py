@@ -19,6 +19,7 @@ from slimbert.data.tasks import load_task
 from slimbert.errors import InputError, Interrupted, RunError
 from slimbert.jobs import finetune as finetuning
 from slimbert.jobs import pretrain as pretraining
+from slimbert.jobs.feed import Feed
 from slimbert.jobs.finetune import finetune
 from slimbert.jobs.predict import load
 from slimbert.jobs.pretrain import pretrain
@@ -27,6 +28,7 @@ from slimbert.jobs.settings import Settings
 from slimbert.jobs.source import open_encoder
 from slimbert.jobs.tickets import draw as drawing
 from slimbert.jobs.tickets import finetuning as of_finetuning
+from slimbert.jobs.tickets import picture
 from slimbert.jobs.tickets import pretraining as of_pretraining
 from slimbert.jobs.tickets.apply import apply
 from slimbert.jobs.tickets.file import architecture, read_ticket
@@ -173,6 +175,28 @@ def test_ticket_that_continues_begins_with_the_weights_and_moments_of_the_search
     name = "encoder.layers.0.1.mixer.up.weight"  # not a sink: as it was
     kept = plan.cut({f"model.{name}": found.tensors[f"objective.model.{name}"]}, subnet)
     assert torch.equal(run.objective.model.state_dict()[name], kept[f"model.{name}"])
+
+
+@pytest.mark.parametrize("start", ["rewind", "continue"])
+def test_ticket_sees_the_batches_of_its_run(
+    encoder: Path, reviews: Path, tmp_path: Path, start: str, monkeypatch: pytest.MonkeyPatch
+):
+    """By `rewind` they begin anew, by `continue` they go on: none is left out, none comes twice."""
+    plain, seen = begun(encoder, reviews, tmp_path / "plain").batches(0), []
+    wanted = [next(plain)["input_ids"] for _ in range(14)]
+    real = finetuning.Run.batches
+
+    def noted(self: finetuning.Run, first: int) -> Any:
+        for batch in real(self, first):
+            seen.append(batch["input_ids"])
+            yield batch
+
+    monkeypatch.setattr(finetuning.Run, "batches", noted)
+    monkeypatch.setattr(picture, "write_distances", lambda *_: None)  # drawing takes longer than the run
+    tuned(encoder, reviews, tmp_path / "run", ticket(start))
+    order = [*range(6), *range(0 if start == "rewind" else 6, 14)]
+    assert len(seen) == len(order)
+    assert all(torch.equal(one, wanted[n]) for one, n in zip(seen, order, strict=True))
 
 
 def test_ticket_share_and_rate_of_its_training(encoder: Path, reviews: Path, tmp_path: Path):
@@ -412,6 +436,29 @@ def test_ticket_beside_a_generator(data: Path, tmp_path: Path, start: str):
     assert small.config == dense.config
     assert [layer.mix[0].heads for layer in load_model(tmp_path / "run").config.encoder.layers] == [1, 1]
     assert not torch.equal(small.encoder.layers[0][0].norm.weight, dense.encoder.layers[0][0].norm.weight)
+
+
+@pytest.mark.parametrize("start", ["rewind", "continue"])
+def test_ticket_in_pretraining_sees_the_batches_of_its_run(
+    data: Path, tmp_path: Path, start: str, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[Any] = []
+    real = Feed.training
+
+    def noted(self: Feed, first: int) -> Any:
+        for batch in real(self, first):
+            seen.append(batch["input_ids"])
+            yield batch
+
+    monkeypatch.setattr(Feed, "training", noted)
+    monkeypatch.setattr(picture, "write_distances", lambda *_: None)
+    pretrained(data, tmp_path / "dense", None)
+    wanted = seen.copy()
+    seen.clear()
+    pretrained(data, tmp_path / "run", ticket(start, detector={"fixed": 0.4}))
+    order = [*range(5), *range(0 if start == "rewind" else 5, 12)]
+    assert (len(wanted), len(seen)) == (12, len(order))
+    assert all(torch.equal(one, wanted[n]) for one, n in zip(seen, order, strict=True))
 
 
 def test_ticket_in_pretraining_rewinds_to_the_first_weights(data: Path, tmp_path: Path):

@@ -44,7 +44,11 @@ def test_ticket_of_every_encoder_is_trained_cut_and_reloaded(encoder: EncoderCon
     assert len(taught(gated, gated_adamw(gated, OPTIM, SearchConfig(lr=10.0)), 20)) == 20
     values = gated.coefficients()
     assert all((value != 1).any() for value in values.values())
-    subnet = draw(by_coefficient(values), encoder, RULE)
+    scores = by_coefficient(values)
+    wide = [key for key in scores if key.endswith("hidden")]
+    scores[wide[0]] = scores[wide[0]] - 1.0  # layers of unequal widths, whatever was learnt
+    subnet = draw(scores, encoder, RULE)
+    assert len({counts(encoder, subnet)[key][0] for key in wide}) > 1
     small = extract(folded(gated.model, values), subnet).eval()
     again = load_model(save_model(small, tmp_path))
     assert again.config == small.config
