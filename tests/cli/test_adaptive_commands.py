@@ -1,12 +1,14 @@
 """The commands of runs that may stop early: asked, bounded, drawn, calibrated; and bad input as one line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from cli.project import QUICK, Slimbert
+from cli.project import BAD, GOOD, QUICK, Slimbert, sentence, write_csv
 from cli.test_bad_input import refused
+from slimbert.jobs.depth import calibrate as calibration
 
 
 @pytest.fixture
@@ -61,3 +63,43 @@ def test_depths_that_cannot_be_are_one_line(halting: Path, toy: Path, tmp_path: 
     train = ("finetune", toy / "init", toy / "reviews.csv", "--out", tmp_path / "no", *QUICK)
     refused(slimbert(*train, "halting.method=entropy"), "--set halting.method", "not fine-tuned for these labels")
     refused(slimbert(*train, "halting.method=patience", "halting.h_max=0.5"), "no halting values", "leave out")
+    context = {"id": "q", "question": "what is good?", "answers": [{"text": "phone", "answer_start": 9}]}
+    paragraphs = [{"context": f"the good phone was number {n}", "qas": [{**context, "id": f"q{n}"}]} for n in range(40)]
+    (tmp_path / "qa.json").write_text(json.dumps({"data": [{"title": "phones", "paragraphs": paragraphs}]}))
+    asked = ("finetune", toy / "init", tmp_path / "qa.json", "--task", "squad", "--out", tmp_path / "qa", *QUICK)
+    refused(slimbert(*asked, "halting.method=dact"), "--set halting", "a head of kind span", "cannot stop early")
+    assert slimbert(*asked, "--no-baselines").code == 0  # what was refused left nothing in the way
+
+
+def test_answers_within_a_budget_are_not_guaranteed(halting: Path, toy: Path, slimbert: Slimbert):
+    """However large it is: whether a text fits, only its length tells."""
+    ask = ("predict", halting, "good phone", "--json")
+    needed = re.search(r"the first unit alone needs ([\d,]+) for a text", slimbert(*ask, "--budget-macs", 1).err)
+    assert needed is not None
+    first = int(needed[1].replace(",", ""))
+    for words, depth in {(first,): 1, (100 * first, "--depth", "full"): 3}.items():
+        told = slimbert(*ask, "--budget-macs", *words).lines[0]
+        assert (told["depth"], told["guaranteed"]) == (depth, False)
+    score = ("evaluate", halting, toy / "reviews.csv", "--budget-macs", 100 * first)
+    assert slimbert(*score, "--json").json["reached"]["guaranteed"] is False
+    assert "not for certain those of the full depth" in slimbert(*score).out
+
+
+def test_a_run_is_calibrated_and_asked_by_it(
+    halting: Path, toy: Path, tmp_path: Path, slimbert: Slimbert, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calibration, "LEAST_ROWS", 50)
+    held = [[sentence((GOOD, BAD)[i % 2], 1000 + i)] for i in range(60)]
+    words = ("calibrate", halting, "--data", write_csv(tmp_path / "held.csv", ["text"], held), "--disagree", "30%")
+    made = slimbert(*words, "--json").json
+    assert (made["asked"], made["rows"], made["confidence"]) == (0.3, 60, 0.95)
+    assert made["kappa"] < 1 and made["kappa"] == json.loads((halting / "calibration.json").read_text())["kappa"]
+    told = slimbert(*words)
+    assert told.code == 0 and "30.0% (as asked)" in told.out and "--depth calibrated" in told.out
+    asked = slimbert("predict", halting, "good phone", "--depth", "calibrated", "--json").lines[0]
+    assert asked["guaranteed"] is False and 1 <= asked["depth"] <= 3
+    score = ("evaluate", halting, toy / "reviews.csv", "--depth", "calibrated")
+    reached = slimbert(*score, "--json").json["reached"]
+    assert (reached["depth"], reached["guaranteed"]) == ("calibrated", False)
+    assert "depth calibrated" in slimbert(*score).out
+    refused(slimbert("calibrate", halting, "--data", toy / "reviews.csv", "--disagree", "30%"), "was trained on")
