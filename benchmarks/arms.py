@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from records import done, keep
+from records import code, done, keep
 
 from slimbert.config import load, override
 from slimbert.data.tasks import Split, Task
@@ -93,15 +93,18 @@ def in_turn(arms: Iterable[str], seed: int) -> list[str]:
 
 
 def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]], *, device: str = "cpu") -> dict[str, Any]:
-    """What stands in the record; where nothing does, it is measured now, a matrix product of this minute beside it.
+    """What stands in the record; where nothing does, it is measured now, a matrix product of this minute beside it, and
+    by which code.
 
     device: where `run` computes.
     """
     found: dict[str, Any] | None = done(name, key)
     if found is None:
+        by = code()  # as it was when it was loaded, not when the run is over
         where: dict[str, Any] = {} if device == "cpu" else {"device": device}
+        made = run()
         gemm = gemm_tflops(best_dtype(device), **where)  # the machine may be shared
-        found = {**run(), "gemm_tflops": gemm}
+        found = {**made, "gemm_tflops": gemm, "code": by}
         keep(name, key, found)
         short = {field: value for field, value in found.items() if len(str(value)) < 200}
         print(key, short, flush=True)

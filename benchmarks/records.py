@@ -6,7 +6,10 @@ started again, it goes on where it stopped. At its end `describe` puts its table
 """
 
 import json
+import subprocess
 import sys
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,29 @@ def keep(name: str, key: str, value: Any) -> None:
     _write(folder / "result.json", _read(name) | {key: value})
 
 
+@lru_cache(maxsize=1)
+def code() -> str:
+    """The last commit that changed the library, so that a commit of records is no other code; + where it was changed
+    since. `unknown` without git."""
+    try:
+        commit, changed = _git("log", "-1", "--format=%h"), _git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def said_of_code(found: Mapping[str, Any]) -> list[str]:
+    """A sentence where what stands in a record was not all made by the same code; nothing where it was."""
+    keys: dict[str, list[str]] = {}
+    for key, one in found.items():
+        if isinstance(one, dict) and "code" in one:
+            keys.setdefault(one["code"], []).append(f"`{key}`")
+    if len(keys) < 2:
+        return []
+    each = "; ".join(f"{commit} made {', '.join(some)}" for commit, some in keys.items())
+    return [f"**Made by different code**, by the last commit of the library: {each}."]
+
+
 def describe(name: str, text: str) -> None:
     """Put the machine and `text` into the record's README, in place of what this wrote before; other text stays."""
     file = RECORDS / name / "README.md"
@@ -83,6 +109,11 @@ def _machine(name: str) -> str:
     sets = ", ".join(found["instruction_sets"]) or "instruction sets unknown"
     has = f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads, {sets}"
     return f"Machine: {has}; matrix product {rates}; torch {found['versions']['torch']}."
+
+
+def _git(*words: str) -> str:
+    call = ["git", "-C", str(Path(__file__).parents[1]), *words, "--", "src"]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from arms import table
+from quality_report import ENOUGH
 from records import picture
 
 Curve = Sequence[Sequence[float]]  # [seconds, loss], by rising seconds
@@ -42,8 +43,13 @@ def said_of(curves: Mapping[str, Curve]) -> list[str]:
     return [f"{after}: dense {dense:.3f} nats; beside it {others}."]
 
 
-def shown(name: str, found: Mapping[str, Any], arms: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """Tables and picture, as Markdown; nothing where nothing is there."""
+def shown(
+    name: str, found: Mapping[str, Any], arms: Sequence[str], tasks: Sequence[str], *, entropy: float | None
+) -> list[str]:
+    """Tables and picture, as Markdown, the table of what was fine-tuned last; nothing where nothing is there.
+
+    entropy: of unigrams, in nats.
+    """
     if not (curves := curves_of(found, arms)):
         return []
     times, losses = at_seconds(curves)
@@ -55,10 +61,23 @@ def shown(name: str, found: Mapping[str, Any], arms: Sequence[str], tasks: Seque
     parts = [
         table(["validation loss, nats, after", *minutes], rows),
         ABOUT,
+        *said_to_count(curves, entropy),
         "![Validation loss of pretraining against minutes](curve.png)",
     ]
     scores = [[arm, *(score(found, arm, kind) for kind in tasks)] for arm in curves]
     return [*parts, table(["then fine-tuned, score in %", *tasks], scores)]
+
+
+def said_to_count(curves: Mapping[str, Curve], entropy: float | None) -> list[str]:
+    """From when on the loss of each arm says something: before, a model knows how frequent tokens are, and no more."""
+    if entropy is None:
+        return []
+    said = []
+    for arm, curve in curves.items():
+        first = next((seconds for seconds, loss in curve if loss <= entropy - ENOUGH), None)
+        said.append(f"{arm} never" if first is None else f"{arm} after {first / 60:.1f} minutes")
+    below = f"{ENOUGH} nat below the {entropy:.3f} nats of unigrams"
+    return [f"Encoders differ in what they learnt only once their loss is {below}: {', '.join(said)}."]
 
 
 def score(found: Mapping[str, Any], arm: str, kind: str) -> str:

@@ -1,57 +1,58 @@
 """Early-bird tickets: the time of a step, and fine-tuning and pretraining beside dense models and controls.
 
-    SLIMBERT_DATA=DIR python benchmarks/tickets.py [steps] [qnli] [others] [pretraining] --work DIR [--rows 20000]
-    [--seeds 3] [--minutes 30] [--device cpu] [--name tickets]
+    SLIMBERT_DATA=DIR python benchmarks/tickets.py [steps] [times] [qnli] [others] [pretraining] [tuned] --work DIR
+    [--rows 20000] [--seeds 3] [--minutes 30] [--device cpu] [--name tickets]
 
-steps: an update and an inference of [8, 128] at the sizes of BERT-base and MiniLM-L6, dense, with coefficients, and as
-the default ticket (a third of the heads of every layer and 40% of the neurons gone). They take turns in one process.
-With --device cuda on a GPU; the other parts always run on the processor.
+Nothing else may run on the machine during `steps`, `times` and `pretraining`, 120 minutes in all; the other parts are
+scores, beside which other work may run.
 
-qnli: MiniLM-L6 on QNLI (rebuilt train) with its official validation as the test, which is looked at once; every arm has
-the same rows, rate, batches and warm-up. Dense for 3 epochs; tickets by rewind and by continue, for 3 epochs; at
-random, equal layers at random, by magnitude (first seed only): they need no search; both for 2 epochs at twice the
-rate, as the published scripts train; a stronger ticket. First all arms of one seed, then those of the next. MiniLM has
-seen SQuAD, so only differences between arms mean anything.
+steps (15 minutes): an update and an inference of [8, 128] at the sizes of BERT-base and MiniLM-L6, dense, with
+coefficients, and as the default ticket (a third of the heads of every layer and 40% of the neurons gone), in turn in
+one process. With --device cuda on a GPU; the other parts always run on the processor.
 
-others: SQuAD (tested on 1,000 questions) and CoNLL-2003, dense and ticket, one seed. pretraining: 6 layers of width 192
-on wiki_en, vocabulary 8,192, dense, ticket and random ticket for the same wall-clock time, one seed; then SST-2 and
-QNLI, at the rate that `slimbert finetune` takes for that width.
+times (15 minutes): updates of fine-tuning, dense, in the search, as a ticket and as the stronger one, in turn on the
+same batches of QNLI; of SQuAD and CoNLL-2003 without the stronger one. Goals of time are judged by these, with the
+updates that the runs made; what the clock said of whole runs stands beside.
 
-`update_seconds` are those to the end of the last update, the search, the draw and the smaller model included; the one
-validation comes behind it, scores 200 rows and decides nothing.
+qnli (740 minutes, 490 of them for the arms that need every seed, which come first): MiniLM-L6 on QNLI (rebuilt train)
+with its official validation as the test, which is looked at once; every arm has the same rows, rate, batches and
+warm-up. Dense for 3 epochs; tickets by rewind and by continue, for 3 epochs; at random, and equal layers at random,
+which need no search. Behind these: both for 2 epochs at twice the rate, as the published scripts train; a stronger
+ticket; by magnitude (first seed only). MiniLM has seen SQuAD, so only differences between arms mean anything.
 
-Every run is kept when it is done, and the README is written anew: killed and started again, it goes on with the next
-one. A fine-tuning that was interrupted begins anew, a pretraining goes on; its runs stand in the work folder, below the
-name of the record. Nothing else may run on the machine. `--rows 64 --seeds 1 --minutes 1 --name trial` tries it all.
+others (120 minutes): SQuAD (tested on 1,000 questions) and CoNLL-2003, dense and ticket, one seed. pretraining (90
+minutes): 6 layers of width 192 on wiki_en, vocabulary 8,192, dense, ticket and random ticket for the same wall-clock
+time, one seed. tuned (25 minutes): these, fine-tuned on 5,000 rows of SST-2 and QNLI, at the rate that `slimbert
+finetune` takes for that width.
+
+The record keeps what every row of the test was answered, the units and the search of every ticket. Runs stand in a
+folder below the work folder, named as the record, until they are kept. A run that gets SIGTERM (`timeout 20m python
+...`) writes a checkpoint, and the next start goes on there. `--rows 64 --seeds 1 --minutes 1 --name trial` tries it all.
 """
 
-import json
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arms import ALL_UPDATES, corpus, in_turn, measured, minilm, parser, smaller
+from arms import ALL_UPDATES, corpus, measured, minilm, parser, smaller, stop
 from pretrain_wiki import data as wiki
+from quality_arms import unigram_entropy
 from records import describe, done, keep, same_machine, same_settings
+from ticket_runs import earlybird, pretrained, tuned
 from ticket_steps import step_times
-from ticket_text import Text, Wanted, text
+from ticket_text import ENTROPY, Text, Wanted, text
+from ticket_times import times_of
 
 from slimbert.data.tasks import Task, load_task
-from slimbert.errors import Interrupted
-from slimbert.jobs.finetune import finetune
-from slimbert.jobs.pretrain import pretrain
+from slimbert.errors import InputError, Interrupted
 from slimbert.jobs.source import open_encoder
-from slimbert.jobs.tickets.file import read_ticket
 from slimbert.model import EncoderConfig, presets
 from slimbert.model.folder import digest
 from slimbert.train.environment import best_dtype
-from slimbert.train.recipe import recipes
-from slimbert.train.run import TICKET
 
-PARTS = ("steps", "qnli", "others", "pretraining")
 ROUNDS, ARTICLES = 15, 14618
 LR, EPOCHS, WARMUP, BATCH, LENGTH = 5e-5, 3, 0.05, 32, 128
 VALIDATION, TESTED = 200, 6000  # rows at most
@@ -61,6 +62,7 @@ SIZES: dict[str, Callable[[], EncoderConfig]] = {
 }
 ENCODER: dict[str, Any] = {"pattern": "6{sf}", "dim": 192, "head_dim": 32, "max_len": LENGTH}  # that is pretrained
 RANDOM, EQUAL, GO_ON = "ticket.draw.by=random", "ticket.draw.neurons.per=layer", "ticket.train.start=continue"
+STRONG = ("ticket.draw.heads.cut=0.5", "ticket.draw.neurons.cut=0.6")
 ARMS: dict[str, tuple[str, ...] | None] = {  # settings of the ticket; None: dense
     "dense": None,
     "ticket": (),
@@ -69,14 +71,30 @@ ARMS: dict[str, tuple[str, ...] | None] = {  # settings of the ticket; None: den
     "equal": (RANDOM, EQUAL),
     "dense, short": None,
     "ticket, short": ("ticket.train.share=0.6667", "ticket.train.lr=2"),
-    "strong": (GO_ON, "ticket.draw.heads.cut=0.5", "ticket.draw.neurons.cut=0.6"),
+    "strong": (GO_ON, *STRONG),
     "magnitude": ("ticket.draw.by=magnitude",),
 }
-ONCE = ("magnitude",)  # with the first seed only
-OTHERS = {"squad": (6000, 1000, 384), "conll2003": (14041, TESTED, LENGTH)}  # rows of train and test at most, tokens
-COMPARED, PRETRAINED, TUNED = ("dense", "ticket"), ("dense", "ticket", "random"), ("sst2", "qnli")
+CORE, ONCE = ("dense", "ticket", "ticket, continue", "random", "equal"), ("magnitude",)  # every seed first; one seed
+COMPARED, PRETRAINED, TUNED, TUNED_ROWS = ("dense", "ticket"), ("dense", "ticket", "random"), ("sst2", "qnli"), 5000
 # a trial has too few updates to detect a ticket, below these rows and minutes
 ENOUGH, LONG, TRIED = 2000, 15.0, ("ticket.detector.fixed=0.5", "ticket.detector.least=1")
+
+
+class Other(NamedTuple):
+    """Rows of train and of the test at most, tokens of a row, settings of the ticket."""
+
+    train: int
+    test: int
+    length: int
+    ticket: tuple[str, ...] = ()
+
+
+OTHERS = {
+    # an epoch of SQuAD has 188 updates, of which the detector would take 100: a fixed fifth, as the published scripts
+    "squad": Other(6000, 1000, 384, ("ticket.detector.fixed=0.2", "ticket.detector.least=1")),
+    "conll2003": Other(14041, TESTED, LENGTH),
+}
+TIMED = {"qnli": 150, "squad": 20, "conll2003": 60}  # rounds
 
 
 class Bench(NamedTuple):
@@ -95,22 +113,34 @@ class Bench(NamedTuple):
         """The encoder that is fine-tuned."""
         return self.encoder or minilm()
 
+    @property
+    def runs(self) -> Path:
+        """Where runs stand until they are kept."""
+        return self.work / self.name
+
     def task(self, kind: str, train: int, test: int = TESTED) -> Task:
         """At most so many rows; a trial of few rows has no more in any split."""
         sizes = {"train": train, "validation": VALIDATION, "test": test}
         most = {split: min(size, self.rows) for split, size in sizes.items()}
         return smaller(load_task(corpus(kind), kind=kind), **most)
 
+    def plan(self) -> list[tuple[str, int]]:
+        """Arms and seeds on QNLI, in the order in which they are made: what is needed of every seed comes first, dense
+        before all else of its seed."""
+        core, rest = [arm for arm in ARMS if arm in CORE], [arm for arm in ARMS if arm not in CORE]
+        each = [(arm, seed) for some in (core, rest) for seed in range(self.seeds) for arm in some]
+        return [(arm, seed) for arm, seed in each if seed == 0 or arm not in ONCE]
+
     def wanted(self) -> Wanted:
         """What the whole record has."""
         kinds = dict.fromkeys(("float32", best_dtype(self.device)))
-        seeded = [(arm, seed) for seed in range(self.seeds) for arm in ARMS if seed == 0 or arm not in ONCE]
-        pretrained = [f"pretraining {arm}{of}" for arm in PRETRAINED for of in ("", *(f", {kind}" for kind in TUNED))]
         keys = {
             "steps": [step_key(size, kind, self.device) for size in SIZES for kind in kinds],
-            "qnli": [f"qnli {arm} {seed}" for arm, seed in seeded],
+            "times": [f"times {kind}" for kind in TIMED],
+            "qnli": [f"qnli {arm} {seed}" for arm, seed in self.plan()],
             "others": [f"{kind} {arm} 0" for kind in OTHERS for arm in COMPARED],
-            "pretraining": pretrained,
+            "pretraining": [f"pretraining {arm}" for arm in PRETRAINED],
+            "tuned": [f"pretraining {arm}, {kind}" for arm in PRETRAINED for kind in TUNED],
         }
         return Wanted(self.seeds, EPOCHS, tuple(ARMS), tuple(OTHERS), PRETRAINED, TUNED, keys)
 
@@ -126,50 +156,23 @@ class Bench(NamedTuple):
         describe(self.name, made.markdown)
         return made
 
-    def once(
-        self,
-        key: str,
-        encoder: Path,
-        task: Task,
-        arm: str,
-        *,
-        seed: int = 0,
-        length: int = LENGTH,
-        lr: float | None = LR,
-    ) -> None:
-        """One arm: its score, seconds of the updates in all and of one, and its search. lr: None: that of its width."""
+    def settings(self, arm: str, *, length: int, lr: float | None = LR, also: Sequence[str] = ()) -> list[str]:
+        """Of a fine-tuning. lr: None: that of its width; also: of the ticket, where there is one."""
         early, short = ARMS[arm], arm == "dense, short"
-        settings = [f"epochs={2 if short else EPOCHS}", f"warmup={WARMUP}", *ALL_UPDATES, f"batch_size={BATCH}"]
-        settings += [f"max_len={length}", "windows=cut", *(early or ())]
-        settings += TRIED if early is not None and self.rows < ENOUGH else ()
-        settings += [] if lr is None else [f"lr={2 * lr if short else lr}"]
-        recipe = None if early is None else earlybird("earlybird")
-        self.measured(key, partial(tuned, encoder, task, settings, recipe, seed))
+        made = [f"epochs={2 if short else EPOCHS}", f"warmup={WARMUP}", *ALL_UPDATES, f"batch_size={BATCH}"]
+        made += [f"max_len={length}", "windows=cut"]
+        made += [] if lr is None else [f"lr={2 * lr if short else lr}"]
+        return made if early is None else [*made, *early, *also, *(TRIED if self.rows < ENOUGH else ())]
+
+    def once(self, key: str, encoder: Path, task: Task, arm: str, settings: Sequence[str], *, seed: int = 0) -> None:
+        """One fine-tuning; its folder goes when all that is wanted of it stands in the record."""
+        out, recipe = self.runs / key, None if ARMS[arm] is None else earlybird("earlybird")
+        self.measured(key, partial(tuned, encoder, task, settings, out=out, seed=seed, recipe=recipe))
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def step_key(size: str, precision: str, device: str) -> str:
     return f"steps {size} {precision}" + ("" if device == "cpu" else f" {device}")
-
-
-def tuned(encoder: Path, task: Task, settings: Sequence[str], recipe: Path | None, seed: int) -> dict[str, Any]:
-    """What one fine-tuning came to."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        options: Any = {"device": "cpu", "quiet": True, "with_baselines": False}
-        made = finetune(encoder, task, out=out, settings=settings, ticket=recipe, seed=seed, **options)
-        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        ticket = read_ticket(out) if (out / TICKET).exists() else None
-    taught = [line["seconds"] for line in lines if "loss" in line]
-    score = (made.test or made.validation)[made.metric]
-    found = {"score": score, "metric": made.metric, "updates": len(taught), "update_seconds": max(taught)}
-    found["seconds_per_update"] = (taught[-1] - taught[0]) / (len(taught) - 1)
-    if ticket is not None:
-        found |= {"why": ticket.why, "search_updates": ticket.updates, "search_seconds": ticket.seconds}
-    return found
-
-
-def earlybird(stem: str) -> Path:
-    return next(path for path in recipes() if path.stem == stem)
 
 
 def steps(bench: Bench) -> None:
@@ -180,46 +183,72 @@ def steps(bench: Bench) -> None:
             bench.measured(key, run, device=bench.device)
 
 
+def times(bench: Bench) -> None:
+    for kind, rounds in TIMED.items():
+        other = OTHERS.get(kind, Other(bench.rows, TESTED, LENGTH))
+        task = bench.task(kind, other.train, other.test)
+        settings = bench.settings("ticket", length=other.length, also=other.ticket)
+        tickets = {"ticket": (), **({"strong": STRONG} if kind == "qnli" else {})}
+        known: Any = {"tickets": tickets, "recipe": earlybird("earlybird"), "rounds": rounds}
+        bench.measured(f"times {kind}", partial(times_of, bench.first, task, settings, **known))
+
+
 def qnli(bench: Bench) -> None:
-    """All arms of a seed before those of the next, so that what is there is a table soon; dense first with seed 0."""
     task = bench.task("qnli", bench.rows)
-    for seed in range(bench.seeds):
-        for arm in in_turn(ARMS, seed + 1):
-            if seed == 0 or arm not in ONCE:
-                bench.once(f"qnli {arm} {seed}", bench.first, task, arm, seed=seed)
+    for arm, seed in bench.plan():
+        settings = bench.settings(arm, length=LENGTH)
+        bench.once(f"qnli {arm} {seed}", bench.first, task, arm, settings, seed=seed)
 
 
 def others(bench: Bench) -> None:
-    for kind, (train, test, length) in OTHERS.items():
-        task = bench.task(kind, train, test)
+    for kind, other in OTHERS.items():
+        task = bench.task(kind, other.train, other.test)
         for arm in COMPARED:
-            bench.once(f"{kind} {arm} 0", bench.first, task, arm, length=length)
+            settings = bench.settings(arm, length=other.length, also=other.ticket)
+            bench.once(f"{kind} {arm} 0", bench.first, task, arm, settings)
 
 
 def pretraining(bench: Bench) -> None:
-    shards = wiki(bench.work, ARTICLES)
-    tasks = {kind: bench.task(kind, bench.rows) for kind in TUNED}
+    if done(bench.name, ENTROPY) is None:
+        keep(bench.name, ENTROPY, unigram_entropy(wiki(bench.work, ARTICLES)))
     for arm in PRETRAINED:
-        out = bench.work / bench.name / f"pretrained {arm}, {bench.minutes:g} minutes"
-        bench.measured(f"pretraining {arm}", partial(pretrained, shards, out, arm, bench.minutes))
-        for kind, task in tasks.items():
-            bench.once(f"pretraining {arm}, {kind}", out, task, "dense", lr=None)
+        bench.measured(f"pretraining {arm}", partial(pretraining_of, bench, arm))
 
 
-def pretrained(shards: Path, out: Path, arm: str, minutes: float) -> dict[str, Any]:
-    """The validation losses of one pretraining, [[seconds, loss]], and how its ticket was drawn."""
+def pretraining_of(bench: Bench, arm: str) -> dict[str, Any]:
+    """One pretraining, or the rest of it."""
     early = ARMS[arm]
     recipe = None if early is None else earlybird("earlybird_pretraining")
-    times = {"time": f"{minutes}m", "evaluate_every": 100, "checkpoint_every": 500}
-    plain = {"model": {"encoder": ENCODER}, "train": times}
-    settings = (*(early or ()), *(TRIED if early is not None and minutes < LONG else ()))
-    pretrain(plain, data=shards, out=out, settings=settings, ticket=recipe, resume=out.exists(), device="cpu")
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    found: dict[str, Any] = {"curve": [[line["seconds"], line["val_loss"]] for line in lines if "val_loss" in line]}
-    if recipe is not None:
-        ticket = read_ticket(out)
-        found |= {"why": ticket.why, "search_updates": ticket.updates, "search_seconds": ticket.seconds}
-    return found
+    settings = (*(early or ()), *(TRIED if early is not None and bench.minutes < LONG else ()))
+    shards, out = wiki(bench.work, ARTICLES), folder_of(bench, arm)
+    return pretrained(shards, out, bench.minutes, settings, encoder=ENCODER, recipe=recipe)
+
+
+def folder_of(bench: Bench, arm: str) -> Path:
+    return bench.runs / f"pretrained {arm}, {bench.minutes:g} minutes"
+
+
+def tuned_behind(bench: Bench) -> None:
+    """What was pretrained, fine-tuned. Where its folder is gone, it is pretrained again, which must be quiet, too."""
+    for arm in PRETRAINED:
+        out = folder_of(bench, arm)
+        left = [kind for kind in TUNED if done(bench.name, f"pretraining {arm}, {kind}") is None]
+        if left and not (out / "model.safetensors").exists():
+            pretraining_of(bench, arm)
+        for kind in left:
+            settings = bench.settings("dense", length=LENGTH, lr=None)
+            task = bench.task(kind, min(TUNED_ROWS, bench.rows))
+            bench.once(f"pretraining {arm}, {kind}", out, task, "dense", settings)
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "steps": steps,
+    "times": times,
+    "qnli": qnli,
+    "others": others,
+    "pretraining": pretraining,
+    "tuned": tuned_behind,
+}
 
 
 def settings_of(bench: Bench) -> dict[str, Any]:
@@ -232,7 +261,7 @@ def settings_of(bench: Bench) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__, name="tickets", rows=20000, seeds=3)
     options.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all of them where none is named")
-    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="for prepared data and pretraining")
+    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="the runs stand in DIR/NAME")
     options.add_argument("--minutes", type=float, default=30.0, metavar="M", help="of each pretraining (30)")
     options.add_argument("--device", default="cpu", help="of the steps: cpu or cuda (cpu)")
     chosen = options.parse_args(argv)
@@ -243,14 +272,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench(chosen.name, chosen.encoder, chosen.work, *given)
     asked = chosen.parts or PARTS
     if set(asked) != {"steps"}:
+        if done(bench.name, "settings") is None and bench.runs.exists():
+            stop(f"{bench.runs}: runs of a record that is not there: remove them, or give another --name")
         same_settings(chosen.name, settings_of(bench))
-    parts: dict[str, Callable[[Bench], None]]
-    parts = {"steps": steps, "qnli": qnli, "others": others, "pretraining": pretraining}
     try:
         for part in asked:
-            parts[part](bench)
+            PARTS[part](bench)
     except Interrupted as error:
         print(f"{error}: start the same command again", file=sys.stderr)
+    except InputError as error:
+        stop(str(error))
     print(bench.write().markdown)
 
 
