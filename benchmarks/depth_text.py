@@ -1,11 +1,14 @@
-"""The record of benchmarks/depth.py for people: tables, sentences on the claims, pictures; of whatever is there yet."""
+"""The record of benchmarks/depth.py for people: sentences on the claims, tables, pictures; of whatever is there yet."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from typing import Any, NamedTuple
 
+import numpy as np
 from arms import listed, table
+from depth_arms import ADAPTIVE, COMBINED
+from depth_tables import SHARES, Chart, counted, depths, drawn, elsewhere
 from depth_verdicts import (
     Measured,
     apart,
@@ -25,13 +28,14 @@ from depth_verdicts import (
     said_above,
     said_not_below,
 )
-from records import done, everything, picture
+from records import done, everything, said_of_code
+from ticket_steps import interval as interval_of
 
-HALF, SHARES = 0.5, (0.5, 0.75)
-ADAPTIVE, COMBINED, LOSS = "DACT", "narrow + ticket + DACT", 0.005  # LOSS: on validation, of the depth that is chosen
+HALF, LOSS = 0.5, 0.005  # LOSS: on validation, of the depth that is chosen
 GOALS = (3.5, 2.0, 0.01)  # of the combination: times fewer multiply-adds, times fewer ms, loss
-COLOURS = {"dense": "#222", "DACT": "#c8502d", "truncated": "#2d6fc8", "entropy": "#3a9a5b", "patience": "#8a5bb0"}
-HOUR = "Milliseconds of the table are of the hour in which each run was made; ratios of time above are of runs in turn."
+CLS = "dense, cls"
+ABOUT = """Milliseconds are of the first seed, all depths in turn; cls: the first token's state in the place of the mean,
+so that the last layer computes one row."""
 Runs = list[dict[str, Any]]
 
 
@@ -45,18 +49,20 @@ class Text(NamedTuple):
 def text(name: str, seeds: int, *, arms: Sequence[str], others: Sequence[str], combined: Sequence[str]) -> Text:
     """What stands in the README; pictures are written beside it."""
     ground = {arm: found for arm in dict.fromkeys((*arms, *combined)) if (found := runs(name, f"qnli {arm}", seeds))}
+    chart: Chart = done(name, "clock chart")
     said: list[str] = []
     parts: list[str] = []
     if "dense" in ground:
-        said += [*claims(ground), *promised(name), *combination(name, ground)]
-        parts += [f"## QNLI (rebuilt train)\n\n{depths(ground)}\n\n{HOUR}", *drawn(name, ground)]
+        said += [*claims(ground), *promised(name), *combination(ground, chart)]
+        parts += [f"## QNLI (rebuilt train)\n\n{depths(ground, chart)}\n\n{ABOUT}", *drawn(name, ground, chart)]
+    parts += counted(done(name, "counted"))
     if rows := [row for kind in others for row in elsewhere(name, kind)]:
         columns = ["", "metric", "dense", "full depth", "safe", "multiply-adds of safe", "at 50%", "at 75%"]
         note = "SQuAD has no adaptive form: an answer is a pair of places, for which no rule here is safe."
         parts.append(f"## Other tasks, one seed\n\n{table(columns, rows)}\n\n{note}")
     said = [*said, *law(name)] or ["The dense arm is not complete yet."]
     settings = f"Settings: {done(name, 'settings')}"
-    return Text(said, "\n\n".join([settings, listed(said), *parts]))
+    return Text(said, "\n\n".join([settings, listed([*said, *said_of_code(everything(name))]), *parts]))
 
 
 def runs(name: str, key: str, seeds: int) -> Runs:
@@ -82,14 +88,32 @@ def claims(ground: Mapping[str, Runs]) -> list[str]:
     dact, dense = as_measured(ground, ADAPTIVE), as_measured(ground, "dense")
     if not dact:
         return []
-    shallow = {arm.split()[-1]: as_measured(ground, arm) for arm in ground if arm.startswith("truncated")}
     said = []
+    shallow = layers_of(ground, cls=False)
     if shallow:
         truncated = [joined(some) for some in zip(*shallow.values(), dense, strict=False)]
         said.append(area_said(dact, truncated, f"encoders of {', '.join(shallow)} and all layers", 1.0))
+        said += claim_of_cls(ground, truncated[0])
     exits = {peer: found for peer in ("entropy", "patience") if (found := as_measured(ground, peer))}
     said += [area_said(dact, found, f"{peer} exit", HALF) for peer, found in exits.items()]
     return said + [one for share in SHARES for one in at_share(ground, share)]
+
+
+def layers_of(ground: Mapping[str, Runs], *, cls: bool) -> dict[str, list[Measured]]:
+    """Truncated encoders by their number of layers."""
+    names = [arm for arm in ground if arm.startswith("truncated") and arm.endswith("cls") == cls]
+    return {arm.split()[1].strip(","): as_measured(ground, arm) for arm in names}
+
+
+def claim_of_cls(ground: Mapping[str, Runs], truncated: Measured) -> list[str]:
+    """The first seed, where both sides may also read the first token alone, which makes the last layer cheap."""
+    both = [as_measured(ground, arm) for arm in (f"{ADAPTIVE}, cls", CLS)]
+    if not all(both):
+        return []
+    dact = joined([as_measured(ground, ADAPTIVE)[0], both[0][0]])
+    shallow = [found[0] for found in layers_of(ground, cls=True).values()]
+    floor = joined([truncated, *shallow, both[1][0]])
+    return [area_said([dact], [floor], "them, where either side may also read the first token alone (cls)", 1.0)]
 
 
 def area_said(first: list[Measured], second: list[Measured], peer: str, high: float) -> str:
@@ -127,7 +151,7 @@ def at_share(ground: Mapping[str, Runs], share: float) -> list[str]:
     return said
 
 
-def combination(name: str, ground: Mapping[str, Runs]) -> list[str]:
+def combination(ground: Mapping[str, Runs], chart: Chart) -> list[str]:
     """The combination at the depth that validation chose, beside dense; the time of both as they took turns."""
     found = list(zip(ground.get(COMBINED, ()), ground["dense"], strict=False))
     if not found:
@@ -140,16 +164,26 @@ def combination(name: str, ground: Mapping[str, Runs]) -> list[str]:
     depths = ", ".join(point["depth"] for point, _ in pairs)
     macs, ms, loss = GOALS
     said = [f"{COMBINED}, at the depth that validation chose ({depths}), {seeds_of(len(found))}:"]
-    said.append(f"{fewer:.2f} times fewer multiply-adds, goal {macs:g}: {reached_or_not(fewer >= macs)};")
-    if (clock := done(name, "clock combined")) is None:
+    said.append(f"{fewer:.2f} times fewer multiply-adds{of_cls(ground, pairs[0][0])}, goal {macs:g}:")
+    said.append(f"{reached_or_not(fewer >= macs)};")
+    if chart is None:
         said.append("ms beside dense not taken yet;")
     else:
-        faster, (low, high) = clock["times_as_fast"], clock["interval"]
+        turns = chart["32"]
+        ratios = np.array(turns["dense, full"]) / np.array(turns[f"{COMBINED}, {pairs[0][0]['depth']}"])
+        faster, (low, high) = float(np.median(ratios)), interval_of(ratios)
         times = f"{faster:.2f} times fewer ms ({low:.2f} to {high:.2f}) in batches of 32, in turn with dense, seed 0"
         said.append(f"{times}, goal {ms:g}: {reached_or_not(faster >= ms)};")
     within = reached_or_not(over.difference >= -loss)
     said.append(f"score {interval(over, spread)} beside dense, goal {points(-loss)}: {within}.")
     return [" ".join(said)]
+
+
+def of_cls(ground: Mapping[str, Runs], point: Mapping[str, Any]) -> str:
+    """Beside the dense encoder that reads the first token alone, as the combination does."""
+    if CLS not in ground:
+        return ""
+    return f" ({ground[CLS][0]['points'][0]['macs_per_text'] / point['macs_per_text']:.2f} beside `{CLS}`, seed 0)"
 
 
 def law(name: str) -> list[str]:
@@ -187,91 +221,3 @@ def promised(name: str) -> list[str]:
 
 def reached_or_not(fine: bool) -> str:
     return "reached" if fine else "**short**"
-
-
-# tables
-
-
-def depths(ground: Mapping[str, Runs]) -> str:
-    """Every depth of every arm, the means over the seeds."""
-    rows = []
-    for arm, found in ground.items():
-        for place, first in enumerate(found[0]["points"]):
-            same = [run["points"][place] for run in found]
-            whole = [dense["points"][0]["macs_per_text"] for dense in ground["dense"]]
-            share = statistics.mean(one["macs_per_text"] / macs for one, macs in zip(same, whole, strict=False))
-            score = f"{100 * statistics.mean(one['score'] for one in same):.2f}"
-            score += f" ± {100 * statistics.stdev(one['score'] for one in same):.2f}" if len(same) > 1 else ""
-            ms = [f"{statistics.mean(one[f'ms_batch_{size}'] for one in same):.2f}" for size in (32, 1)]
-            reach = f"{statistics.mean(one['mean_depth'] for one in same):.2f}" if "mean_depth" in first else ""
-            rows.append([f"{arm}, {first['depth']}", score, f"{share:.1%}", *ms, reach, str(len(same))])
-    return table(["", "accuracy, %", "multiply-adds", "ms, batch 32", "ms, batch 1", "units", "seeds"], rows)
-
-
-def elsewhere(name: str, kind: str) -> list[list[str]]:
-    """A line of another task."""
-    dense, run = (done(name, f"{kind} {arm} 0") for arm in ("dense", ADAPTIVE))
-    if dense is None or run is None:
-        return []
-    by_cost = sorted(run["points"], key=lambda point: point["macs_share"])
-    full, safe = (next(one for one in run["points"] if one["depth"] == word) for word in ("full", "safe"))
-    cells = [kind, run["metric"], f"{100 * dense['points'][0]['score']:.2f}", f"{100 * full['score']:.2f}"]
-    cells += [f"{100 * safe['score']:.2f}", f"{safe['macs_share']:.1%}"]
-    for share in SHARES:
-        below = [one for one in by_cost if one["macs_share"] <= share]
-        if not below:
-            cells.append("not reached")
-            continue
-        over, low, high = below[-1]["over_full"]
-        cells.append(f"{100 * below[-1]['score']:.2f} ({points(over)}; {points(low)} to {points(high)})")
-    return [cells]
-
-
-# pictures
-
-
-def drawn(name: str, ground: Mapping[str, Runs]) -> list[str]:
-    """The pictures, as Markdown."""
-    parts = []
-    plain = {arm: found for arm, found in ground.items() if "narrow" not in arm}
-    draw(name, "curve.png", plain)
-    parts.append("![Score against multiply-adds and milliseconds, means over the seeds of the table](curve.png)")
-    if COMBINED in ground:
-        both = {arm: ground[arm] for arm in ground if "narrow" in arm or arm in ("dense", ADAPTIVE)}
-        draw(name, "combined.png", both)
-        parts.append("![Score of the combination against both, means over the seeds of the table](combined.png)")
-    return parts
-
-
-def draw(name: str, file: str, ground: Mapping[str, Runs]) -> None:
-    """Score against the share of the multiply-adds, and against milliseconds in batches of 32 and one by one."""
-    import matplotlib.pyplot as plt  # takes a second to load
-
-    figure, all_axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained", sharey=True)
-    whole = ground["dense"][0]["points"][0]["macs_per_text"]
-    fields = {"macs_per_text": ("multiply-adds, % of dense", 100 / whole)}
-    fields |= {f"ms_batch_{size}": (f"ms per text, batch {size}", 1.0) for size in (32, 1)}
-    for axes, (field, (title, scale)) in zip(all_axes, fields.items(), strict=True):
-        for number, (label, line) in enumerate(lines(ground, field).items()):
-            across, scores = zip(*sorted(line), strict=True)
-            colour = COLOURS.get(label, f"C{number}")
-            axes.plot([scale * x for x in across], scores, "o-", markersize=4, linewidth=1.3, color=colour, label=label)
-        axes.set_xlabel(title)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    all_axes[0].set_ylabel("accuracy, %")
-    all_axes[-1].legend(frameon=False, fontsize=8)
-    figure.savefig(picture(name, file), dpi=150)
-    plt.close(figure)
-
-
-def lines(ground: Mapping[str, Runs], field: str) -> dict[str, list[tuple[float, float]]]:
-    """(cost, score in %) of every depth, the means over the seeds; truncated encoders are one line."""
-    out: dict[str, list[tuple[float, float]]] = {}
-    for arm, found in ground.items():
-        label = "truncated" if arm.startswith("truncated") else arm
-        for place in range(len(found[0]["points"])):
-            same = [run["points"][place] for run in found]
-            cost = statistics.mean(one[field] for one in same)
-            out.setdefault(label, []).append((cost, 100 * statistics.mean(one["score"] for one in same)))
-    return out

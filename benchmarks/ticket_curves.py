@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from arms import table
-from quality_report import ENOUGH
 from records import picture
 
 Curve = Sequence[Sequence[float]]  # [seconds, loss], by rising seconds
@@ -72,6 +71,8 @@ def said_to_count(curves: Mapping[str, Curve], entropy: float | None) -> list[st
     """From when on the loss of each arm says something: before, a model knows how frequent tokens are, and no more."""
     if entropy is None:
         return []
+    from quality_report import ENOUGH  # matplotlib takes a second to load
+
     said = []
     for arm, curve in curves.items():
         first = next((seconds for seconds, loss in curve if loss <= entropy - ENOUGH), None)

@@ -67,7 +67,8 @@ def pretrained(
     times = {"time": f"{minutes}m", "evaluate_every": 100, "checkpoint_every": 500}
     plain = {"model": {"encoder": encoder}, "train": times}
     pretrain(plain, data=shards, out=out, settings=settings, ticket=recipe, resume=out.exists(), device="cpu")
-    found: dict[str, Any] = {"curve": [[line["seconds"], line["val_loss"]] for line in lines_of(out) if "val_loss" in line]}
+    losses = [[line["seconds"], line["val_loss"]] for line in lines_of(out) if "val_loss" in line]
+    found: dict[str, Any] = {"curve": losses}
     if recipe is not None:
         ticket = read_ticket(out)
         found |= {"why": ticket.why, "search_updates": ticket.updates, "search_seconds": ticket.seconds}

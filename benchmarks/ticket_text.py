@@ -30,8 +30,8 @@ from ticket_verdicts import (
 STEP, FASTER = "steps bert_base float32", 1.45
 ENTROPY = "unigram_entropy"
 MEASURED_BY_R, LOSS = ("ticket", "ticket, continue"), 0.01  # must keep KEPT of what r allows, and lose LOSS at most
-ABOUT_QNLI = """Scores are means over the seeds ± deviation, shares of time are medians; each stands beside the dense run
-of its seed. r is the time of an update over that of dense, both in turn on the same batches;
+ABOUT_QNLI = """Scores are means over the seeds ± deviation, shares of time are medians; each stands beside the dense
+run of its seed. r is the time of an update over that of dense, both in turn on the same batches;
 1 - (updates of search + r × those of the ticket) / those of dense is what it allows. What is saved counts the search as
 dear as it is, and the draw. Whole runs lie hours apart, and other work may have run beside them. MiniLM has seen SQuAD,
 of which QNLI is made: only differences between arms mean anything."""

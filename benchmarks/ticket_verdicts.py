@@ -30,7 +30,7 @@ GOALS = {"ticket": 0.22, "ticket, continue": 0.27, "ticket, short": 0.40, "stron
 PEERS = {"ticket, short": ("dense, short",), "ticket": ("random", "equal", "magnitude")}
 CONTROLS = PEERS["ticket"]
 Runs = Mapping[int, Mapping[str, Any]]  # what the record has of an arm, by seed
-UPDATES_OF = {"dense": "dense", "dense, short": "dense", "strong": "strong"}  # the timed update of an arm, if not ticket
+UPDATES_OF = {"dense": "dense", "dense, short": "dense", "strong": "strong"}  # what is timed, if it is not the ticket
 
 
 class Pace(NamedTuple):

@@ -27,7 +27,8 @@ finetune` takes for that width.
 
 The record keeps what every row of the test was answered, the units and the search of every ticket. Runs stand in a
 folder below the work folder, named as the record, until they are kept. A run that gets SIGTERM (`timeout 20m python
-...`) writes a checkpoint, and the next start goes on there. `--rows 64 --seeds 1 --minutes 1 --name trial` tries it all.
+...`) writes a checkpoint, and the next start goes on there. `--rows 64 --seeds 1 --minutes 1 --name trial` tries
+it all.
 """
 
 import shutil
