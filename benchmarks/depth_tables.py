@@ -69,7 +69,7 @@ def counted(found: Mapping[str, Any] | None) -> list[str]:
     ]
     units = [f"all stop at unit {unit}" for unit in range(len(found["dense"]) - 1, 0, -1)]
     columns = ["", "million multiply-adds", "times fewer than dense", *units]
-    about = f"Counted for a text of {found['length']} tokens, without a head, before anything was trained; a random ticket."
+    about = f"Counted for a text of {found['length']} tokens, without a head, the ticket a random one."
     return [about, table(columns, rows)]
 
 

@@ -34,8 +34,8 @@ from ticket_steps import interval as interval_of
 HALF, LOSS = 0.5, 0.005  # LOSS: on validation, of the depth that is chosen
 GOALS = (3.5, 2.0, 0.01)  # of the combination: times fewer multiply-adds, times fewer ms, loss
 CLS = "dense, cls"
-ABOUT = """Milliseconds are of the first seed, all depths in turn; cls: the first token's state in the place of the mean,
-so that the last layer computes one row."""
+ABOUT = """Milliseconds are of the first seed, all depths in turn; cls: the first token's state in the place of the
+mean, so that the last layer computes one row."""
 Runs = list[dict[str, Any]]
 
 
