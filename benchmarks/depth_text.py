@@ -113,7 +113,7 @@ def claim_of_cls(ground: Mapping[str, Runs], truncated: Measured) -> list[str]:
     dact = joined([as_measured(ground, ADAPTIVE)[0], both[0][0]])
     shallow = [found[0] for found in layers_of(ground, cls=True).values()]
     floor = joined([truncated, *shallow, both[1][0]])
-    return [area_said([dact], [floor], "them, where either side may also read the first token alone (cls)", 1.0)]
+    return [area_said([dact], [floor], "these, where either side may also read the first token alone (cls)", 1.0)]
 
 
 def area_said(first: list[Measured], second: list[Measured], peer: str, high: float) -> str:

@@ -1,184 +1,19 @@
-"""The benchmark of adaptive depth: its areas, intervals and promises; a run at toy size, which resumes."""
+"""The script of adaptive depth at toy size: what it keeps, that it resumes, between arms and within one."""
 
 import importlib
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmark_rows import corpora, encoder
 from slimbert.train.run import RunFolder
 from test_benchmarks import BENCHMARKS, MACHINE
-
-
-@pytest.fixture
-def verdicts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("depth_verdicts")
-
-
-def right(*shares: float, rows: int = 200) -> Any:
-    """Rows of which these shares are answered right, the same rows first."""
-    return np.arange(rows) < np.array(shares)[:, None] * rows
-
-
-# areas
-
-
-def test_a_mixture_of_two_depths_costs_what_lies_between(verdicts: ModuleType):
-    shares, scores = np.array([1.0, 0.2, 0.5]), np.array([[0.8, 0.6, 0.9], [0.6, 0.6, 0.6]])
-    found = verdicts.reached(shares, scores, np.array([0.1, 0.2, 0.35, 0.5, 0.75, 1.0]))
-    assert np.isnan(found[:, 0]).all()
-    assert found[0, 1:] == pytest.approx([0.6, 0.75, 0.9, 0.9, 0.9])
-    assert found[1, 1:] == pytest.approx([0.6] * 5)
-
-
-def test_a_depth_below_the_line_between_two_others_counts_for_nothing(verdicts: ModuleType):
-    grid = np.linspace(0.2, 1, 33)
-    with_it = verdicts.reached(np.array([0.2, 0.6, 1.0]), np.array([[0.5, 0.6, 0.9]]), grid)
-    without = verdicts.reached(np.array([0.2, 1.0]), np.array([[0.5, 0.9]]), grid)
-    assert with_it == pytest.approx(without)
-
-
-points = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0, 1)), min_size=1, max_size=8)
-
-
-@given(points)
-def test_what_is_reached_is_the_least_concave_rising_line_above_all_depths(some: list[tuple[float, float]]):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        reached = importlib.import_module("depth_verdicts").reached
-    shares, scores = (np.array(column) for column in zip(*some, strict=True))
-    grid = np.linspace(shares.min(), 1.0, 50)
-    found = reached(shares, scores[None], grid)[0]
-    assert np.isfinite(found).all()
-    assert (np.diff(found) >= -1e-9).all()
-    if shares.min() < 1:
-        assert (np.diff(found, 2) <= 1e-9).all()
-    assert (reached(shares, scores[None], shares)[0] >= scores - 1e-9).all()
-    assert found.max() <= scores.max() + 1e-9
-
-
-@given(points, st.floats(0.01, 1))
-def test_the_best_mixture_reaches_the_line(some: list[tuple[float, float]], share: float):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        verdicts = importlib.import_module("depth_verdicts")
-    shares, scores = (np.array(column) for column in zip(*some, strict=True))
-    found = verdicts.mixture(shares, scores, share)
-    line = verdicts.reached(shares, scores[None], np.array([share]))[0, 0]
-    if found is None:
-        assert np.isnan(line)
-        return
-    assert found @ scores == pytest.approx(line, abs=1e-6)
-    assert found @ shares <= share + 1e-6
-    assert found.sum() == pytest.approx(1) and (found >= 0).all() and (found > 0).sum() <= 2
-
-
-def test_depths_by_chance_cost_and_score_what_lies_between(verdicts: ModuleType):
-    run = verdicts.Measured(np.array([1.0, 0.5, 0.2]), right(0.9, 0.8, 0.5))
-    both = verdicts.mixed(run, np.array([0.25, 0.75, 0.0]))
-    assert both.shares == pytest.approx([0.625])
-    assert both.right.shape == (1, 200) and both.right.mean() == pytest.approx(0.825)
-    found, _ = verdicts.apart([both], [verdicts.at_depth(run, 1)], verdicts.only)
-    assert found.difference == pytest.approx(0.025)
-    alone, _ = verdicts.apart([verdicts.mixed(run, np.eye(3)[1])], [verdicts.at_depth(run, 1)], verdicts.only)
-    assert (alone.difference, alone.low, alone.high) == pytest.approx((0, 0, 0), abs=1e-6)
-
-
-def test_depths_are_chosen_by_what_validation_says_of_them(verdicts: ModuleType):
-    """Shares of the dense model, which costs 100 on the test, where the full depth costs 110."""
-    dense = {"points": [{"macs_per_text": 100}]}
-    points_of_test = [{"macs_per_text": macs} for macs in (110, 50)]
-    validation = [{"macs_per_text": 55, "score": 0.9}, {"macs_per_text": 20, "score": 0.8}]
-    shares, scores = verdicts.on_validation({"points": points_of_test, "validation": validation}, dense)
-    assert shares == pytest.approx([1.1, 0.4])
-    assert scores.tolist() == [0.9, 0.8]
-    assert verdicts.mixture(shares, scores, 0.39) is None
-    assert verdicts.mixture(shares, scores, 0.75) == pytest.approx([0.5, 0.5])
-
-
-def test_areas_in_closed_form(verdicts: ModuleType):
-    shares = np.array([0.25, 1.0])
-    assert verdicts.area(0.25, 1.0)(shares, np.array([[0.7, 0.7]])) == pytest.approx([0.7])
-    assert verdicts.area(0.25, 1.0)(shares, np.array([[0.5, 0.9]])) == pytest.approx([0.7])
-    assert verdicts.area(0.25, 0.5)(shares, np.array([[0.5, 0.8]])) == pytest.approx([0.55])
-    assert np.isnan(verdicts.area(0.1, 1.0)(shares, np.array([[0.5, 0.8]])))[0]
-
-
-def test_areas_are_compared_from_where_all_reach_something(verdicts: ModuleType):
-    one = [verdicts.Measured(np.array([1.0, 0.3]), right(0.9, 0.8))]
-    other = [verdicts.Measured(np.array([1.0, 0.4]), right(0.9, 0.8))]
-    assert verdicts.common((one, other)) == 0.4
-    both = verdicts.joined([*one, *other])
-    assert both.shares.tolist() == [1.0, 0.3, 1.0, 0.4] and both.right.shape == (4, 200)
-
-
-# intervals
-
-
-def test_an_arm_is_not_apart_from_itself(verdicts: ModuleType):
-    runs = [verdicts.Measured(np.array([1.0, 0.5]), right(0.9, 0.8)) for _ in range(3)]
-    found, spread = verdicts.apart(runs, runs, verdicts.area(0.5, 1.0))
-    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
-    assert spread == 0.0
-
-
-def test_a_difference_of_paired_rows_is_surer_than_its_rows_are_many(verdicts: ModuleType):
-    """Rows that both answer alike cancel: 10 rows of 200 differ, so its deviation is sqrt(0.05 * 0.95 / 200)."""
-    better = [verdicts.Measured(np.array([1.0]), right(0.8))]
-    worse = [verdicts.Measured(np.array([1.0]), right(0.75))]
-    found, spread = verdicts.apart(better, worse, verdicts.only)
-    assert found.difference == pytest.approx(0.05)
-    assert spread is None
-    reach = 1.96 * (0.05 * 0.95 / 200) ** 0.5
-    assert found.low == pytest.approx(0.05 - reach, abs=0.01)
-    assert found.high == pytest.approx(0.05 + reach, abs=0.01)
-    assert "**not surely above**" not in verdicts.said_above(found, spread, what="a", peer="b")
-
-
-def test_what_is_said_of_a_difference(verdicts: ModuleType):
-    paired = verdicts.Paired
-    above, unsure, below = (
-        paired(0.01, 0.002, 0.02, 0.01),
-        paired(0.0, -0.01, 0.01, 1.0),
-        paired(-0.02, -0.03, -0.01, 0),
-    )
-    said = [verdicts.said_above(one, 0.001, what="area", peer="it") for one in (above, unsure, below)]
-    assert said[0].startswith("area: +1.00 points (95% interval +0.20 to +2.00; deviation over the seeds 0.10) over it")
-    assert [text.rpartition(": ")[2] for text in said] == ["above.", "**not surely above**.", "**below**."]
-    assert "not below beyond" in verdicts.said_not_below(unsure, None, what="x", peer="y")
-    assert "**below beyond the interval**" in verdicts.said_not_below(below, None, what="x", peer="y")
-
-
-def test_rows_are_packed_and_unpacked(verdicts: ModuleType):
-    row = np.random.default_rng(0).random(5463) < 0.9
-    digits = verdicts.packed(row)
-    assert len(digits) == 2 * -(-5463 // 8)
-    assert (verdicts.unpacked(digits, 5463) == row).all()
-
-
-def test_a_promise_is_kept_within_15_percent(verdicts: ModuleType):
-    over, kept = verdicts.kept_promise(0.57, 0.5)
-    assert over == pytest.approx(0.14) and kept
-    assert not verdicts.kept_promise(0.58, 0.5)[1]
-    assert verdicts.kept_promise(0.4, 0.5)[1]
-
-
-def test_a_depth_is_chosen_on_validation(verdicts: ModuleType):
-    test = [{"macs_per_text": macs} for macs in (100, 60, 40, 20)]
-    validation = [{"score": score} for score in (0.9, 0.91, 0.896, 0.8)]
-    assert verdicts.chosen(test, validation, 0.005) == 2
-    assert verdicts.chosen(test, validation, 0.2) == 3
-    assert verdicts.chosen(test, [{"score": 0.9}, *[{"score": 0.5}] * 3], 0.005) == 0
-
-
-# the script
 
 
 @pytest.fixture
@@ -191,77 +26,152 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr(importlib.import_module("arms"), "gemm_tflops", lambda dtype: 0.1)
     monkeypatch.setattr(importlib.import_module("depth_points"), "TURNS", 2)
     monkeypatch.setattr(RunFolder, "plot", lambda self: None)
-    made = importlib.import_module("depth")
-    (tmp_path / "early.yaml").write_text("ticket: {detector: {fixed: 1.0, least: 1}, draw: {neurons: {multiple: 8}}}")
+    arms, made = importlib.import_module("depth_arms"), importlib.import_module("depth")
+    early = tmp_path / "early.yaml"
+    early.write_text("ticket: {detector: {fixed: 1.0, least: 1}, draw: {neurons: {multiple: 8}}}")
     few = ("full", "safe", "kappa=0.03")
+    dact = made.ARMS["DACT"]._replace(settings=arms.dact(0.5), words=few)
     changed = {
         "ARMS": {
             "dense": made.Arm(),
-            "truncated 2": made.Arm(layers=2),
-            "DACT": made.ARMS["DACT"]._replace(settings=made.dact(0.5), words=few),
             "entropy": made.ARMS["entropy"]._replace(words=("full", "entropy=0.6", "entropy=0.7")),
+            "DACT": dact,
+            "truncated 2": made.Arm(layers=2),
             "patience": made.ARMS["patience"]._replace(words=("full", "patience=1")),
+            **{f"{name}, cls": arms.cls(arm) for name, arm in {"dense": made.Arm(), "DACT": dact}.items()},
         },
         "COMBINATION": {
             "narrow": made.COMBINATION["narrow"],
-            made.COMBINED: made.COMBINATION[made.COMBINED]._replace(words=few),
+            made.COMBINED: made.COMBINATION[made.COMBINED]._replace(words=few, ticket=("ticket.draw.keep=1",)),
         },
         "OTHERS": {"conll2003": (60, 20, 32), "imdb": (60, 20, 32)},
+        "CHARTED": {32: 20, 1: 4},
         "NARROW_AT": 1,
         "VALIDATION": 6,
         "LENGTH": 32,
         "BATCH": 8,
-        "earlybird": lambda stem: tmp_path / "early.yaml",
+        "earlybird": lambda stem: early,
     }
     for name, value in changed.items():
         monkeypatch.setattr(made, name, value)
+    monkeypatch.setattr(arms, "earlybird", lambda stem: early)
     return made
+
+
+def words_of(tmp_path: Path, *, epochs: int = 2, name: str = "zz") -> list[str]:
+    options = ["--work", str(tmp_path / "work"), "--rows", "60", "--seeds", "1", "--epochs", str(epochs)]
+    return [*options, "--name", name, "--encoder", str(encoder(tmp_path / "encoder", layers=3))]
+
+
+def results(tmp_path: Path, name: str = "zz") -> dict[str, Any]:
+    return json.loads((tmp_path / "records" / name / "result.json").read_text())
 
 
 def test_depth_benchmark_runs_and_resumes(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    words = ["--work", str(tmp_path / "work"), "--rows", "60", "--seeds", "1", "--epochs", "2", "--name", "zz"]
-    words += ["--encoder", str(encoder(tmp_path / "encoder", layers=3))]
-    script.main(["qnli", "--only", "dense", *words])
-    record = tmp_path / "records" / "zz"
-    assert set(json.loads((record / "result.json").read_text())) == {"settings", "qnli dense 0", "summary"}
+    words, record = words_of(tmp_path), tmp_path / "records" / "zz"
+    script.main(["qnli", "--only", "qnli dense 0", *words])
+    assert set(results(tmp_path)) == {"settings", "qnli dense 0", "summary"}
     script.main(words)
-    found = json.loads((record / "result.json").read_text())
+    found = results(tmp_path)
     ground = {f"qnli {arm} 0" for arm in (*script.ARMS, *script.COMBINATION)}
     rest = {f"{kind} {arm} 0" for kind in script.OTHERS for arm in ("dense", "DACT")}
-    clocks = {f"clock {one}" for one in ("qnli", "imdb", "combined")}
-    assert set(found) == {"settings", "summary", *ground, *rest, *clocks}
+    clocks = {f"clock {one}" for one in ("qnli", "imdb", "chart")}
+    assert set(found) == {"settings", "summary", "counted", *ground, *rest, *clocks}
     for key in ground:
         points = found[key]["points"]
         assert points[0]["depth"] == "full" and all(len(point["right"]) == 6 for point in points), key
-    dense, shallow = (found[f"qnli {arm} 0"]["points"][0] for arm in ("dense", "truncated 2"))
-    assert 0.6 < shallow["macs_per_text"] / dense["macs_per_text"] < 0.7
+        assert not any("ms" in field for point in points for field in point)  # times are those of the clock alone
+    dense, shallow, first = (
+        found[f"qnli {arm} 0"]["points"][0]["macs_per_text"] for arm in ("dense", "truncated 2", "dense, cls")
+    )
+    assert 0.6 < shallow / dense < 0.7
+    assert 0.66 < first / dense < 0.9  # of the last layer of three all keys and values, and one row
     full = found["qnli DACT 0"]["points"][0]
-    assert full["macs_per_text"] == pytest.approx(dense["macs_per_text"], rel=0.1)
+    assert full["macs_per_text"] == pytest.approx(dense, rel=0.1)
     assert "over_full" in found["conll2003 DACT 0"]["points"][1]
-    safe = [found[key]["points"][1] for key in found if "DACT 0" in key]
-    assert len(safe) == 4 and all(point["guaranteed"] and point["otherwise"] == 0 for point in safe)
+    safe = [found[key]["points"][1] for key in found if "DACT 0" in key or "DACT, cls" in key]
+    assert len(safe) == 5 and all(point["guaranteed"] and point["otherwise"] == 0 for point in safe)
+    assert all(sum(point["depths"]) == 20 for point in safe)
     assert [one["depth"] for one in found["qnli DACT 0"]["validation"]] == ["full", "safe", "kappa=0.03"]
-    assert found["clock combined"]["times_as_fast"] > 0
-    run = json.loads((tmp_path / "work" / "zz" / "qnli dense 0" / "result.json").read_text())
-    assert run["test"] is None  # scored behind it, once
+    timed = {f"{arm}, {word}" for arm in ("DACT", script.COMBINED) for word in ("full", "safe", "kappa=0.03")}
+    assert timed | {"dense, full", "truncated 2, full", "patience, patience=1"} <= set(found["clock chart"]["32"])
+    assert len(found["clock chart"]["1"]["dense, full"]) == 2
+    whole = found["counted"]["dense"][-1]
+    assert found["counted"]["narrow + ticket"][-1] < found["counted"]["narrow"][-1] < whole
+    run = tmp_path / "work" / "zz" / "qnli dense 0"
+    assert json.loads((run / "result.json").read_text())["test"] is None  # scored behind it, once
+    assert not (run / "checkpoints").exists()
     text = (record / "README.md").read_text()
-    for words_of in (
+    for words_of_it in (
         "encoders of 2 and all layers",
+        "may also read the first token alone",
         "with 50%",
         "time on qnli",
         "narrow + ticket + DACT, at the depth",
         "in turn with dense",
         "the law holds",
         "SQuAD has",
+        "all stop at unit 1",
     ):
-        assert words_of.lower() in text.lower(), words_of
+        assert words_of_it.lower() in text.lower(), words_of_it
     for picture in ("curve.png", "combined.png"):
         assert (record / picture).stat().st_size > 10_000
     monkeypatch.setattr(importlib.import_module("arms"), "gemm_tflops", lambda dtype: pytest.fail("it measures again"))
     script.main(words)
-    assert json.loads((record / "result.json").read_text()) == found
+    assert results(tmp_path) == found
+
+
+def test_depth_goes_on_where_its_work_folder_is_gone(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """What another arm or the clock needs is trained again, before anything is timed, and measured only once."""
+    words = words_of(tmp_path, epochs=1)
+    script.main(["qnli", "--only", "qnli dense 0", "qnli DACT 0", *words])
+    before = results(tmp_path)
+    shutil.rmtree(tmp_path / "work" / "zz")
+    script.main(["qnli", "--only", "entropy", *words])
+    assert "qnli dense 0: no finished run in the work folder, it is trained now" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "work" / "zz")
+    real, at_the_clock = script.promises, []
+
+    def promises(run: Path, *rest: Any) -> dict[str, Any]:
+        at_the_clock.extend(path.name for path in run.parent.iterdir())
+        return real(run, *rest)
+
+    monkeypatch.setattr(script, "promises", promises)
+    script.main(["clock", *words])
+    found = results(tmp_path)
+    assert at_the_clock == ["qnli DACT 0"]
+    assert set(found) == {*before, "qnli entropy 0", "clock qnli"}
+    assert found["qnli dense 0"] == before["qnli dense 0"]
+
+
+@pytest.mark.parametrize("arm", ["DACT", "narrow + ticket + DACT"])
+def test_an_interrupted_depth_run_goes_on(
+    arm: str, script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped by SIGTERM behind update 5 of 16, it comes to what it would have come to."""
+    part, key = ("combined" if "narrow" in arm else "qnli"), f"qnli {arm} 0"
+    script.main([part, "--only", key, *words_of(tmp_path, name="whole")])
+    append, made = RunFolder.append, []
+
+    def watched(self: RunFolder, row: dict[str, Any]) -> None:
+        append(self, row)
+        if self.path.name == key and "loss" in row:
+            made.append(row["step"])
+            if made == [1, 2, 3, 4, 5]:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunFolder, "append", watched)
+    script.main([part, "--only", key, *words_of(tmp_path)])
+    assert "start the same command again" in capsys.readouterr().err
+    assert key not in results(tmp_path)
+    script.main([part, "--only", key, *words_of(tmp_path)])
+    assert made == [*range(1, 17)]  # none of them twice
+    whole, resumed = (results(tmp_path, name)[key] for name in ("whole", "zz"))
+    assert resumed["points"] == whole["points"] and resumed["validation"] == whole["validation"]
 
 
 def test_depth_benchmark_knows_its_parts(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -291,10 +201,5 @@ def test_all_arms_of_a_seed_come_before_the_next(script: ModuleType, monkeypatch
     monkeypatch.setattr(script, "measured", lambda name, key, run: made.append(key))
     arms = {"dense": script.Arm(), "deep": script.Arm(after="dense"), "tau": script.Arm(once=True)}
     bench: Any = script.Bench("zz", Path(), Path(), 60, 2, 1, ("",))
-    bench.arms("qnli", bench.task("qnli"), arms, seeds=2)
+    bench.arms("qnli", arms, seeds=2)
     assert made == ["qnli dense 0", "qnli deep 0", "qnli tau 0", "qnli dense 1", "qnli deep 1"]
-
-
-def test_every_arm_with_units_teaches_them_at_one_rate(script: ModuleType):
-    arms = script.halting("patience"), script.dact(0.1), script.ARMS["entropy"].settings
-    assert all("halting.unit_lr=5" in settings for settings in arms)
