@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 
 from benchmark_rows import encoder
-from slimbert.model import presets
+from slimbert.data.tokenizer import TextTokenizer
+from slimbert.model import ModelConfig, fresh, presets, save_model
 from test_benchmarks import BENCHMARKS
 
 
@@ -48,19 +49,10 @@ def test_the_combination_can_reach_its_goal(arms: ModuleType, tmp_path: Path):
     """At MiniLM's shape, in full depth and without an exit, with whatever ticket is drawn at random: 3.5 times."""
     config = presets.from_pattern("6{sf}", dim=384, head_dim=32, vocab=200)
     folder = tmp_path / "minilm"
-    shaped_like(config, folder)
+    save_model(fresh(ModelConfig(encoder=config), 0), folder)
+    TextTokenizer.load(encoder(tmp_path / "toy")).save(folder)
     found = arms.counted(folder, arms.NARROW_AT, arms.TICKET)
     assert found["dense"][-1] == pytest.approx(542e6, rel=0.01)  # by hand, docs/log.md
     assert found["dense"][-1] / found["narrow"][-1] == pytest.approx(1.95, abs=0.05)
     assert found["dense"][-1] / found["narrow + ticket"][-1] >= 3.5
     assert all(before < behind for before, behind in zip(found["dense"], found["dense"][1:], strict=False))
-
-
-def shaped_like(config, folder: Path) -> None:
-    """An untrained encoder with a tokenizer."""
-    from slimbert.data.tokenizer import TextTokenizer
-    from slimbert.model import ModelConfig, fresh, save_model
-
-    toy = encoder(folder.parent / "toy")
-    save_model(fresh(ModelConfig(encoder=config), 0), folder)
-    TextTokenizer.load(toy).save(folder)

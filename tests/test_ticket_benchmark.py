@@ -179,7 +179,7 @@ def test_ticket_benchmark_runs_its_other_parts(
 
     def noted(first: Path, task: Any, *, settings: list[str], **options: Any) -> Any:
         rates = [setting for setting in settings if setting.startswith("lr=")]
-        tuned.append((Path(first).name, rates, [one for one in settings if one in fixed], task.test))
+        tuned.append((Path(first).name, rates, sorted({*settings} & {*fixed}), task.test))
         return real(first, task, settings=settings, **options)
 
     monkeypatch.setattr(runs, "ours", noted)
@@ -192,7 +192,7 @@ def test_ticket_benchmark_runs_its_other_parts(
     assert set(found) == {"settings", "summary", "unigram_entropy", *keys, *arms, *behind}
     assert all(len(found[arm]["curve"][0]) == 2 for arm in arms)
     assert found["pretraining ticket"]["search_seconds"] > 0.8  # half of the time, as in every trial
-    assert tuned[:2] == [("encoder", ["lr=5e-05"], [], None), ("encoder", ["lr=5e-05"], list(fixed), None)]
+    assert tuned[:2] == [("encoder", ["lr=5e-05"], [], None), ("encoder", ["lr=5e-05"], sorted(fixed), None)]
     assert found["squad dense 0"]["rows"] == 7
     numbers_of = importlib.import_module("scored").numbers_of
     shapes = {kind: numbers_of(found[f"{kind} ticket 0"]).shape for kind in ("squad", "conll2003")}
