@@ -55,7 +55,7 @@ from slimbert.model.folder import digest
 from slimbert.train.environment import best_dtype
 
 ROUNDS, ARTICLES = 15, 14618
-LR, EPOCHS, WARMUP, BATCH, LENGTH = 5e-5, 3, 0.05, 32, 128
+LR, EPOCHS, WARMUP, BATCH, LENGTH = 5e-5, 3, 0.05, 32, 128  # `pilot.py rates` says whether 1e-4 is the better rate
 VALIDATION, TESTED = 200, 6000  # rows at most
 SIZES: dict[str, Callable[[], EncoderConfig]] = {
     "bert_base": presets.bert_base,

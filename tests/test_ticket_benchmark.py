@@ -160,6 +160,30 @@ def test_an_interrupted_ticket_run_goes_on(
     assert timeless == {field: resumed[field] for field in timeless}
 
 
+@pytest.mark.parametrize("arm", ["dense", "ticket"])
+def test_a_run_that_was_killed_while_it_was_scored_does_not_train_again(
+    arm: str, script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    runs, key = importlib.import_module("ticket_runs"), f"qnli {arm} 0"
+    monkeypatch.setattr(script, "ARMS", {arm: script.ARMS[arm]})
+    made, real = [], runs.scored
+
+    def killed(*rest: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "scored", killed)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(words_of(tmp_path, "qnli"))
+    lines = runs.lines_of(tmp_path / "work" / "zz" / key)
+    monkeypatch.setattr(runs, "scored", real)
+    monkeypatch.setattr(RunFolder, "append", lambda self, row: made.append(row["step"]))
+    script.main(words_of(tmp_path, "qnli"))
+    assert made == []
+    found = results(tmp_path)[key]
+    assert found["updates"] == len([line for line in lines if "loss" in line]) == 8
+    assert found["rows"] == 20 and ("units" in found) == (arm == "ticket")
+
+
 @pytest.mark.usefixtures("clock")
 def test_ticket_benchmark_runs_its_other_parts(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
