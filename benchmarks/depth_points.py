@@ -62,7 +62,7 @@ def flat(run: Path, predictor: Predictor, rows: Split) -> dict[str, Any]:
     """The one point of a model that always runs all its layers."""
     found = scored(run, rows)
     macs = macs_of(predictor, predictor.kind.features(rows, labelled=False))
-    kept = {name: found[name] for name in ("score", "right") if name in found}
+    kept: dict[str, Any] = {name: found[name] for name in ("score", "right") if name in found}
     return {"depth": "full", "macs_share": 1.0, "macs_per_text": macs / len(rows), **kept}
 
 

@@ -125,8 +125,8 @@ def apart(
     return paired_of(float(means[0]), means[1:]), spread
 
 
-def packed(right: Sequence[bool]) -> str:
-    """Rows that are right as hexadecimal digits, four rows in each."""
+def packed(right: Any) -> str:
+    """Rows [N] that are right as hexadecimal digits, four rows in each."""
     return np.packbits(np.asarray(right, dtype=bool)).tobytes().hex()
 
 

@@ -111,7 +111,7 @@ def saved(runs: Runs, dense: Runs, pace: Pace | None, *, epochs: float) -> Saved
     whole = statistics.median(1 - run["update_seconds"] / of["update_seconds"] for run, of in pairs)
     searched = statistics.median(epochs * run.get("search_updates", 0) / of["updates"] for run, of in pairs)
     if pace is None:
-        return Saved(*[math.nan] * 6, whole, searched)
+        return Saved(*(math.nan,) * 6, whole=whole, searched=searched)
     each = np.median([_by_steps(run, of, pace) for run, of in pairs], axis=0)
     allowed = statistics.median(_allowed(run, of, pace) for run, of in pairs)
     low, high = _interval(each)
