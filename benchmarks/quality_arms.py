@@ -1,11 +1,13 @@
-"""The arms of `quality.py`: encoders of one shape, their multiply-adds, their data, and one pretraining run of them."""
+"""The arms of `quality.py`: encoders of one shape, all pre-norm, their multiply-adds, their data, and one pretraining
+run of them.
+"""
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,18 +21,18 @@ from slimbert.data.tokenizer import TextTokenizer
 from slimbert.jobs.pretrain import pretrain
 from slimbert.model.generator import generator_of
 from slimbert.model.presets import from_pattern
-from slimbert.parts.absorbed import PRICE
 from slimbert.train.environment import best_dtype
 
 VOCAB, LENGTH, BATCH, LR, RATE = 8192, 128, 64, 1e-3, 0.15
 EVALUATE, CHECKPOINT = 100, 500  # updates between
 GENERATOR = 0.25  # of the width
+WIRING: Final = "pre"  # of all arms: GroupBERT's own, so that none differs in it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """The size of the encoders, hidden units 4 x dim. places: the layers before a narrowing; fewer: the depths of the
-    BERTs that cost as much, one for each; grouped: the layers of GroupBERT that cost what BERT costs."""
+    BERTs nearest to each of them in multiply-adds; grouped: the layers of the GroupBERT nearest to BERT."""
 
     layers: int
     dim: int
@@ -48,21 +50,15 @@ SHAPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """An encoder; wiring None: as its letters ask for; `detects`: trained to find replaced tokens, not masked ones."""
+    """An encoder; `detects`: trained to find replaced tokens, not masked ones."""
 
     pattern: str
-    wiring: str | None = None
     detects: bool = False
-
-    @property
-    def narrows(self) -> bool:
-        return ":" in self.pattern
 
     def recipe(self, shape: Shape, *, lr: float = LR) -> dict[str, Any]:
         """The recipe without its budget."""
-        encoder: dict[str, Any] = {"pattern": self.pattern, "dim": shape.dim, "head_dim": shape.head_dim}
+        encoder = {"pattern": self.pattern, "wiring": WIRING, "dim": shape.dim, "head_dim": shape.head_dim}
         encoder["hidden"] = 4 * shape.dim
-        encoder |= {"wiring": self.wiring} if self.wiring else {}
         found: dict[str, Any] = {"optim": {"lr": lr}}
         if self.detects:
             objective = {"kind": "replaced_tokens", "generator": {"width": GENERATOR}}
@@ -71,30 +67,30 @@ class Arm:
 
     def multiply_adds(self, shape: Shape, *, vocab: int, length: int) -> float:
         """Millions, of a forward pass over a text, its masked places alone answered for; the generator counts."""
-        few, wiring = round(RATE * length), self.wiring
+        few = round(RATE * length)
         sizes: dict[str, Any] = {"dim": shape.dim, "head_dim": shape.head_dim, "hidden": 4 * shape.dim, "vocab": vocab}
-        encoder = from_pattern(self.pattern, wiring=wiring, **sizes)  # type: ignore[arg-type]
+        encoder = from_pattern(self.pattern, wiring=WIRING, **sizes)
         if self.detects:
             small = generator_of(encoder, width=GENERATOR)
             return of_replaced_tokens(encoder, small, length=length, few=few) / 1e6
         return of_masked_lm(encoder, length=length, few=few) / 1e6
 
 
-BERT, FEWER = "BERT", "BERT of "  # FEWER: what the names of the controls begin with
+BERT, FEWER, NARROW, GROUPED = "BERT", "BERT of ", "narrow ", "GroupBERT"  # names, or what they begin with
+FAMILIES, WIDTHS = (BERT, GROUPED), (128, 192, 256)  # compared at these
 
 
 def arms(shape: Shape) -> dict[str, Arm]:
     """The arms of the screening, by name."""
-    all_, (first, second) = shape.layers, shape.places
-    behind, fewer = all_ - second, {f"{FEWER}{depth} layers": Arm(pattern=f"{depth}{{sf}}") for depth in shape.fewer}
-    narrow = {f"narrow {place}": Arm(pattern=f"{place}{{sf}}:{all_ - place}{{sf}}") for place in (first, second)}
+    all_, (_, second) = shape.layers, shape.places
+    behind = all_ - second
     return {
         BERT: Arm(pattern=f"{all_}{{sf}}"),
-        **fewer,
-        **narrow,
+        **{f"{FEWER}{depth} layers": Arm(pattern=f"{depth}{{sf}}") for depth in shape.fewer},
+        **{f"{NARROW}{place}": Arm(pattern=f"{place}{{sf}}:{all_ - place}{{sf}}") for place in shape.places},
         "context first": Arm(pattern=f"2{{sf}},{all_ - 2}{{s}}:{all_ - 2}{{f}}"),
         "ConvBERT": Arm(pattern=f"{all_}{{mf}}"),
-        "GroupBERT": Arm(pattern=f"{shape.grouped}{{cgsg}}"),
+        GROUPED: Arm(pattern=f"{shape.grouped}{{cgsg}}"),
         "narrow ConvBERT": Arm(pattern=f"{second}{{mf}}:{behind}{{mf}}"),
         "narrow ConvBERT without convolution behind": Arm(pattern=f"{second}{{mf}}:{behind}{{sf}}"),
     }
@@ -105,13 +101,30 @@ def detecting(shape: Shape) -> dict[str, Arm]:
     return {"ConvBERT finding replaced tokens": Arm(pattern=f"{shape.layers}{{mf}}", detects=True)}
 
 
-def families(shape: Shape) -> dict[str, Arm]:
-    """What is compared at several widths, at about equal multiply-adds."""
-    bert = Arm(pattern=f"{shape.layers}{{sf}}", wiring="pre")
-    return {PRE_NORM: bert, GROUPED: Arm(pattern=f"{shape.grouped}{{cgsg}}")}
+def known(shape: Shape) -> dict[str, Arm]:
+    """All arms."""
+    return arms(shape) | detecting(shape)
 
 
-PRE_NORM, GROUPED = "BERT, pre-norm", "GroupBERT"
+def controls(shape: Shape) -> dict[str, str]:
+    """{narrow arm: the BERT of fewer layers that is nearest to it in multiply-adds}."""
+    return {
+        f"{NARROW}{place}": f"{FEWER}{depth} layers" for place, depth in zip(shape.places, shape.fewer, strict=True)
+    }
+
+
+def at_width(label: str, dim: int, *, shape: Shape) -> str:
+    """The name of an arm at a width, which is not said where it is that of the shape."""
+    return label if dim == shape.dim else f"{label}, width {dim}"
+
+
+def sized(shape: Shape, dims: tuple[int, ...]) -> dict[str, tuple[Arm, Shape]]:
+    """Every arm that is ever trained, by its name: those of the shape, and FAMILIES at these widths."""
+    found = {label: (arm, shape) for label, arm in known(shape).items()}
+    for dim in dims:
+        for label in FAMILIES:
+            found[at_width(label, dim, shape=shape)] = arms(shape)[label], replace(shape, dim=dim)
+    return found
 
 
 def prepared(work: Path, articles: int) -> Path:
@@ -139,29 +152,30 @@ def unigram_entropy(folder: Path) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def pretrained(
-    arm: Arm,
-    shape: Shape,
-    folder: Path,
-    out: Path,
-    *,
-    budget: str,
-    seed: int = 0,
-    device: str = "cpu",
-    lr: float = LR,
-) -> dict[str, Any]:
-    """One run, gone on with where it stopped: its curve [seconds, validation loss, tokens], and what it is.
+def compiles(device: str) -> bool:
+    """Whether updates are compiled: on a GPU, and where bfloat16 is fast."""
+    return device != "cpu" or best_dtype("cpu") == "bfloat16"
 
-    budget: as in `slimbert pretrain --budget`. The run stays in `out`, to be fine-tuned.
+
+def settings_of(device: str) -> dict[str, Any]:
+    """The train settings of a recipe without its budget."""
+    every = {"evaluate_every": EVALUATE, "checkpoint_every": CHECKPOINT, "keep": 1}
+    return {"batch_size": BATCH, "compile": compiles(device), **every}
+
+
+def pretrained(
+    arm: Arm, shape: Shape, folder: Path, out: Path, *, updates: int, seed: int, lr: float, device: str
+) -> dict[str, Any]:
+    """One run of so many updates, gone on with where it stopped: its curve [tokens, validation loss], and what it is.
+
+    No clock is read: the run may be interrupted, and may share the machine. It stays in `out`, to be fine-tuned.
     """
-    compiled = device != "cpu" or best_dtype("cpu") == "bfloat16"
     torch.compiler.reset()  # the graphs of the runs before count towards what torch keeps of a function
-    train = {"batch_size": BATCH, "evaluate_every": EVALUATE, "checkpoint_every": CHECKPOINT, "keep": 1}
     made = pretrain(
-        arm.recipe(shape, lr=lr) | {"train": train | {"compile": compiled}},
+        arm.recipe(shape, lr=lr) | {"train": settings_of(device)},
         data=folder,
         out=out,
-        budget=budget,
+        budget=f"{updates}steps",
         seed=seed,
         resume=out.exists(),
         device=device,
@@ -171,18 +185,16 @@ def pretrained(
     shards = Shards.open(folder, verify=False)
     return {
         "pattern": arm.pattern,
-        "wiring": arm.wiring,
         "detects": arm.detects,
         "dim": shape.dim,
         "lr": lr,
-        "curve": [[row["seconds"], row["val_loss"], row["tokens"]] for row in rows if "val_loss" in row],
+        "seed": seed,
+        "curve": [[row["tokens"], row["val_loss"]] for row in rows if "val_loss" in row],
+        "updates": made.steps,
         "tokens": made.tokens,
-        "seconds": made.seconds,
         "val_loss": made.val_loss,
         "multiply_adds": arm.multiply_adds(shape, vocab=shards.vocab_size, length=shards.seq_len),
         "row": shards.seq_len,
-        "price": PRICE,
-        "compiled": compiled,
         "folder": out.name,
     }
 
@@ -190,9 +202,3 @@ def pretrained(
 def spent(run: Mapping[str, Any]) -> float:
     """Multiply-adds that a run took in all, 1e12: three times the forward passes."""
     return float(3 * run["multiply_adds"] * run["tokens"] / run["row"] / 1e6)
-
-
-def at(run: Mapping[str, Any], seconds: float) -> float:
-    """The validation loss of a run at a time, between two validations by a straight line."""
-    curve = np.array(run["curve"], dtype=float)
-    return float(np.interp(seconds, curve[:, 0], curve[:, 1]))
