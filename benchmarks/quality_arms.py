@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,13 +68,18 @@ class Arm:
 
     def multiply_adds(self, shape: Shape, *, vocab: int, length: int) -> float:
         """Millions, of a forward pass over a text, its masked places alone answered for; the generator counts."""
-        few = round(RATE * length)
-        sizes: dict[str, Any] = {"dim": shape.dim, "head_dim": shape.head_dim, "hidden": 4 * shape.dim, "vocab": vocab}
-        encoder = from_pattern(self.pattern, wiring=WIRING, **sizes)
-        if self.detects:
-            small = generator_of(encoder, width=GENERATOR)
-            return of_replaced_tokens(encoder, small, length=length, few=few) / 1e6
-        return of_masked_lm(encoder, length=length, few=few) / 1e6
+        return _multiply_adds(self, shape, vocab, length)
+
+
+@cache  # a quarter of a second, and every run of an arm asks
+def _multiply_adds(arm: Arm, shape: Shape, vocab: int, length: int) -> float:
+    few = round(RATE * length)
+    sizes: dict[str, Any] = {"dim": shape.dim, "head_dim": shape.head_dim, "hidden": 4 * shape.dim, "vocab": vocab}
+    encoder = from_pattern(arm.pattern, wiring=WIRING, **sizes)
+    if arm.detects:
+        small = generator_of(encoder, width=GENERATOR)
+        return of_replaced_tokens(encoder, small, length=length, few=few) / 1e6
+    return of_masked_lm(encoder, length=length, few=few) / 1e6
 
 
 BERT, FEWER, NARROW, GROUPED = "BERT", "BERT of ", "narrow ", "GroupBERT"  # names, or what they begin with
