@@ -2,8 +2,8 @@
 
     python benchmarks/encoder_memory.py ARM ROWS LENGTH SCALE
 
-ARM: transformers, ConvBERT or BERT, all of the small shape and with a token table of one width. SCALE: a `Scale` as
-JSON. Prints MB (2^20 bytes). On a CPU the arm has a process of its own, since memory that was freed is not given back.
+ARM: one of ARMS, all of the small shape and with a token table of one width. SCALE: a `Scale` as JSON.
+Prints MB (2^20 bytes). On a CPU the arm has a process of its own, since memory that was freed is not given back.
 """
 
 import json
@@ -19,7 +19,13 @@ from resident import peak_mb
 from slimbert.hf.peers_convbert import convbert
 from slimbert.model.heads import MaskedLmConfig
 
-ARMS = ("transformers", "ConvBERT", "BERT")
+LESS = {  # transformers' ConvBERT without what is not ConvBERT, and then without its unfold
+    "transformers, head on predicted rows": {"chosen": True},
+    "transformers, head on predicted rows, our convolution": {"chosen": True, "convolved": True},
+}
+THEIRS: dict[str, dict[str, bool]] = {"transformers": {}} | LESS
+OURS = {"ConvBERT": "mf", "BERT": "sf"}
+ARMS = (*THEIRS, *OURS)
 
 
 def apart(arm: str, rows: int, length: int, scale: Scale) -> float:
@@ -34,11 +40,10 @@ def peak(arm: str, rows: int, length: int, scale: Scale) -> float:
     CPU also what the allocator kept of the rest. Gradients are not held between updates: they are part of what an
     update takes."""
     batch = masked(scale, 1, 16)
-    if arm == "transformers":
-        run = their_update(scale, convbert(convbert_config("small", scale)), batch)
+    if arm in THEIRS:
+        run = their_update(scale, convbert(convbert_config("small", scale), **THEIRS[arm]), batch)
     else:
-        letters = {"ConvBERT": "mf", "BERT": "sf"}[arm]
-        small = scale.encoder(f"{scale.layers}{{{letters}}}", dim=scale.small, table=scale.table)
+        small = scale.encoder(f"{scale.layers}{{{OURS[arm]}}}", dim=scale.small, table=scale.table)
         run = update(scale, ours(scale, small, MaskedLmConfig(), length=length), batch)
     run()
     before = held(scale)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from encoder_arms import (
     Scale,
+    Unequal,
     check_equal,
     convbert_config,
     converted,
@@ -22,7 +23,7 @@ from encoder_arms import (
     tokens,
     update,
 )
-from encoder_memory import ARMS, apart
+from encoder_memory import ARMS, LESS, apart
 from multiply_adds import of_masked_lm, of_rows
 from timing import ratio, side_by_side, with_medians
 from transformers import ConvBertModel
@@ -73,7 +74,8 @@ def convbert_training(rounds: int, *, scale: Scale, size: str, rows: int) -> Fou
     wanted = masked_lm_loss(made, batch)
     for name, model in models.items():
         apart = abs(masked_lm_loss(model.to(scale.device), batch) - wanted)
-        assert apart < 1e-3, f"{name}: its loss lies {apart:.2g} from ours with the same weights"
+        if not apart < 1e-3:
+            raise Unequal(f"{name}: its loss lies {apart:.2g} from ours with the same weights")
     arms = {name: their_update(scale, model, batch) for name, model in models.items()}
     arms["slimbert"] = update(scale, made, batch, compiled=scale.compile)
     found = side_by_side(arms, rounds=rounds, warm=1)
@@ -181,6 +183,7 @@ def memory(_: int, *, scale: Scale, rows: int, length: int) -> Found:
         "megabytes": found,
         "of_transformers": found["ConvBERT"] / found["transformers"],
         "of_bert": found["ConvBERT"] / found["BERT"],
+        **{f"of: {arm}": found["ConvBERT"] / found[arm] for arm in LESS},
     }
 
 

@@ -11,6 +11,7 @@ from arms import listed, table
 from records import done
 
 ABSENT = "not measured"
+FAILED = "failed"  # the key of the sentence that a measurement keeps instead of figures
 REACHED, SHORT = "reached", "**short**"
 
 
@@ -47,13 +48,14 @@ def goal_table(name: str, figures: Figures) -> str:
         found = done(name, key)
         for figure in some:
             value = None if found is None else found.get(figure.field)
-            verdict, shown = (ABSENT, ABSENT) if value is None else (figure.verdict(value), f"{value:.3g}")
+            without = FAILED if found and FAILED in found else ABSENT
+            verdict, shown = (without, without) if value is None else (figure.verdict(value), f"{value:.3g}")
             if figure.goal:
                 rows.append([key, figure.said, figure.goal, shown, "" if value is None else verdict])
                 verdicts.append(verdict)
             else:
                 others.append([key, figure.said, shown])
-    counts = ", ".join(f"{verdicts.count(one)} {one.strip('*')}" for one in (REACHED, SHORT, ABSENT))
+    counts = ", ".join(f"{verdicts.count(one)} {one.strip('*')}" for one in (REACHED, SHORT, FAILED, ABSENT))
     tables = [table(["measurement", "figure", "goal", "measured", ""], rows), f"Of {len(rows)} goals {counts}."]
     return "\n\n".join([*tables, "Without a goal:", table(["measurement", "figure", "measured"], others)])
 
@@ -67,6 +69,18 @@ def arm_table(name: str, keys: Sequence[str]) -> str:
             if isinstance(one, dict) and "median" in one:
                 rows.append([key, arm, f"{1000 * one['median']:,.1f}", f"{found['gemm_tflops']:.3f}"])
     return table(["measurement", "arm", "median, ms", "TFLOP/s then"], rows)
+
+
+def succeeded(name: str, key: str) -> bool:
+    """Whether the record holds the figures of a measurement."""
+    found = done(name, key)
+    return found is not None and FAILED not in found
+
+
+def failures(name: str, figures: Figures) -> str:
+    """Why measurements have no figures, as a list; empty where none failed."""
+    said = [f"{key}: {found[FAILED]}" for key in figures if FAILED in (found := done(name, key) or {})]
+    return "" if not said else f"Failed:\n\n{listed(said)}"
 
 
 def absent(name: str, figures: Figures) -> str:

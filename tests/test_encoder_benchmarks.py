@@ -17,6 +17,7 @@ from transformers import ConvBertModel
 from slimbert.hf.peers_convbert import convbert
 from slimbert.model import Model
 from slimbert.model.presets import from_pattern
+from slimbert.parts import absorbed, dynamic
 from test_benchmarks import BENCHMARKS, MACHINE
 
 SCRIPTS = ("encoders", "quality")
@@ -76,6 +77,7 @@ def test_encoders_measures_every_row_of_its_table(
     for key, one in wanted.items():
         assert key not in found or {figure.field for figure in one.figures} <= set(found[key])
     assert found["ConvBERT small, memory of training 8x512"]["of_transformers"] == 0.5
+    assert len(found["ConvBERT small, memory of training 8x512"]["megabytes"]) == 5
     assert 0 < found["ConvBERT base inference 8x128 float32"]["difference"] < 1e-5
     text = readme.read_text()
     assert "measurements in bfloat16 are left out" in text
@@ -140,10 +142,52 @@ def test_every_goal_of_the_table_of_the_issue_stands_in_the_script():
     assert sum(map(len, goals.values())) == 20
 
 
-def test_no_time_is_taken_where_the_answers_differ():
+@pytest.mark.parametrize("off", [1e-3, float("nan")])
+def test_no_time_is_taken_where_the_answers_differ(off: float):
     arms = script("encoder_arms")
-    with pytest.raises(AssertionError, match="apart"):
-        arms.check_equal(toy(), torch.zeros(2), torch.tensor([0.0, 1e-3]))
+    with pytest.raises(arms.Unequal, match="apart"):
+        arms.check_equal(toy(), torch.zeros(2), torch.tensor([0.0, off]))
+
+
+def test_a_failed_comparison_ends_no_other_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its sentence is kept and shown, the next start tries it again, and the exit code says that something failed."""
+    run, runs, unequal = script("encoders"), script("encoder_runs"), script("encoder_arms").Unequal
+    monkeypatch.setattr(run, "best_dtype", lambda device: "float32")
+    some, real = ["ConvBERT medium-small inference"], runs.check_equal
+
+    def differ(scale: Any, theirs: torch.Tensor, own: torch.Tensor) -> float:
+        if theirs.shape[1] == 32:
+            raise unequal("they lie apart")
+        return real(scale, theirs, own)
+
+    monkeypatch.setattr(runs, "check_equal", differ)
+    key, other = (f"{some[0]} {shape} float32" for shape in ("8x128", "2x512"))
+    with pytest.raises(SystemExit, match="failed: ConvBERT medium-small inference 8x128 float32"):
+        run.main(["--rounds", "1", "--name", "zz", "--only", *some], scale=toy())
+    assert results(tmp_path)[key] == {"failed": "they lie apart"}
+    assert results(tmp_path)[other]["times_as_fast"] > 0
+    readme = tmp_path / "records" / "zz" / "README.md"
+    assert f"Failed:\n\n- {key}: they lie apart" in readme.read_text()
+    assert f"| {key} | times as fast as transformers | at least 1.4 | failed |" in readme.read_text()
+    monkeypatch.setattr(runs, "check_equal", real)
+    run.main(["--rounds", "1", "--name", "zz", "--only", *some], scale=toy())
+    assert results(tmp_path)[key]["times_as_fast"] > 0
+    assert "Failed:" not in readme.read_text()
+
+
+def test_a_record_is_of_one_program(monkeypatch: pytest.MonkeyPatch):
+    """Not of encoders whose constants were changed between two of its measurements."""
+    run, words = script("encoders"), ["--name", "zz", "--only", "none of them"]
+    run.main(words, scale=toy())
+    for part, name, said in (
+        (dynamic, "BANDED_FROM", f"banded from {dynamic.BANDED_FROM}"),
+        (absorbed, "PRICE_WITHOUT_GRADIENTS", f"price without gradients {absorbed.PRICE_WITHOUT_GRADIENTS}"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(part, name, 7)
+            with pytest.raises(SystemExit, match=f"begun with {said}"):
+                run.main(words, scale=toy())
+    run.main(words, scale=toy())
 
 
 def test_a_head_at_every_position_has_the_same_loss():
@@ -157,6 +201,25 @@ def test_a_head_at_every_position_has_the_same_loss():
 
 def test_memory_is_measured_in_a_process_of_its_own():
     assert script("encoder_memory").apart("BERT", 64, 128, toy(vocab=20000)) > 10
+
+
+def test_every_arm_of_the_memory_makes_an_update(monkeypatch: pytest.MonkeyPatch):
+    """In this process, so the numbers say nothing. Two arms of theirs have logits of the predicted rows alone."""
+    memory, seen, linear = script("encoder_memory"), [], nn.functional.linear
+
+    def look(x: torch.Tensor, weight: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if len(weight) == 300 and x.dim() == 3:
+            seen.append(x.shape[1])
+        return linear(x, weight, *rest)
+
+    monkeypatch.setattr(nn.functional, "linear", look)
+    every = {}
+    for arm in memory.THEIRS:
+        seen.clear()
+        memory.peak(arm, 2, 20, toy())
+        every[arm] = 20 in seen
+    assert list(every.values()) == [True, False, False]
+    assert set(memory.ARMS) == {*memory.THEIRS, "ConvBERT", "BERT"}
 
 
 def test_multiply_adds_of_the_published_form(monkeypatch: pytest.MonkeyPatch):
