@@ -4,17 +4,25 @@
 
 Width 768, [8, 128] and [8, 512]; float32, and bfloat16 where the hardware multiplies it; forward alone, and forward
 with backward. The arms take turns, round by round; medians in ms, and their ratios to one dense product of 768 x 768.
-With --compile every arm is compiled alone, under keys of its own. Resumes shape by shape; nothing else may run.
+Attention runs as in an encoder of that length. Memory is what an arm keeps for its backward pass, counted. The goals: a
+convolution of at most a quarter of the dense product, a grouped feed-forward network of at most 0.8 of a plain one.
+With --compile every arm is compiled alone and timed alone, under keys of its own. Resumes shape by shape; nothing else
+may run.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
-from records import done, keep, same_machine
+from arms import table
+from goals import Figure, goal_table
+from records import describe, done, keep, same_machine
+from saved import kept_mb
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,11 +30,20 @@ from slimbert.model.model import ModelConfig, fresh
 from slimbert.model.presets import from_pattern
 from slimbert.parts.convolution import convolve, convolve_documents, convolve_line
 from slimbert.state import Context
+from slimbert.train.engine import choose_core
 from slimbert.train.environment import best_dtype, gemm_tflops
 
 DIM, HIDDEN, GROUPS = 768, 3072, 4
 SHAPES = ((8, 128), (8, 512))
 DENSE = "dense 768 to 768"
+IMAGE, LINE = "convolution, image", "convolution, line"
+GROUPED, PLAIN = "branch: grouped feed-forward", "branch: feed-forward"
+MODES = {"forward": False, "forward and backward": True}
+FIGURES = (  # the goals are those of the GroupBERT spec, section 9
+    Figure(field="convolution over dense", said="convolution: times the dense product", most=0.25),
+    Figure(field="grouped over plain", said="grouped feed-forward network: times the plain one", most=0.8),
+    Figure(field="line over image", said="convolution, layout of one dimension: times the image"),
+)
 Arm = tuple[int, Callable[[Tensor], Tensor]]  # width of what it reads
 
 
@@ -53,15 +70,15 @@ class Forms(nn.Module):
             "grouped 3072 to 768": (HIDDEN, down),
             "grouped, bias apart": (HIDDEN, self.bias_apart),
             "grouped, joined": (HIDDEN, self.joined),
-            "convolution, image": (DIM, lambda y: convolve(y, conv)),
+            IMAGE: (DIM, lambda y: convolve(y, conv)),
             "convolution, image, kernel ready": (DIM, self.convolve_ready),
-            "convolution, line": (DIM, lambda y: convolve_line(y, conv)),
+            LINE: (DIM, lambda y: convolve_line(y, conv)),
             "convolution, documents": (DIM, lambda y: convolve_documents(y, conv, self.segments)),
             "gate": (2 * DIM, lambda y: functional.glu(y, dim=-1)),
             "gate, by hand": (2 * DIM, by_hand),
             "branch: convolution": (DIM, lambda x: self.convolution(x, Context(x))),
-            "branch: grouped feed-forward": (DIM, lambda x: self.grouped(x, Context(x))),
-            "branch: feed-forward": (DIM, lambda x: self.plain(x, Context(x))),
+            GROUPED: (DIM, lambda x: self.grouped(x, Context(x))),
+            PLAIN: (DIM, lambda x: self.plain(x, Context(x))),
             "branch: attention": (DIM, lambda x: self.attention(x, Context(x))),
         }
         return out | {"grouped, into slices": (HIDDEN, self.into_slices)} if plain else out
@@ -109,10 +126,17 @@ def milliseconds(function: Callable[[Tensor], Tensor], x: Tensor, backward: bool
     return 1000 * (time.perf_counter() - began)
 
 
-def measured(shape: tuple[int, int], dtype: torch.dtype, rounds: int, *, backward: bool, compiled: bool) -> Any:
-    """Name -> median ms, and name -> ratio to the dense product; the first two rounds are not counted."""
+def forms_of(shape: tuple[int, int], dtype: torch.dtype) -> Forms:
+    """With documents of 32 tokens, and the attention of an encoder for that length."""
     segments = torch.arange(shape[1]).div(32, rounding_mode="floor").expand(shape[0], -1)
     forms = Forms(segments).to(dtype)
+    choose_core(forms, "auto", device="cpu", length=shape[1])
+    return forms
+
+
+def measured(shape: tuple[int, int], dtype: torch.dtype, rounds: int, *, backward: bool, compiled: bool) -> Any:
+    """Name -> median ms, and name -> ratio to the dense product; the first two rounds are not counted."""
+    forms = forms_of(shape, dtype)
     arms = forms.arms(plain=not (backward or compiled))
     if compiled:
         torch.compiler.reset()
@@ -127,11 +151,47 @@ def measured(shape: tuple[int, int], dtype: torch.dtype, rounds: int, *, backwar
             taken = milliseconds(arm, inputs[width], backward)
             times[name] += [taken] if number >= 2 else []
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return {
+    found: dict[str, Any] = {
         "ms": {name: round(value, 3) for name, value in medians.items()},
         "over_dense": {name: round(value / medians[DENSE], 3) for name, value in medians.items()},
+        "convolution over dense": round(medians[IMAGE] / medians[DENSE], 4),
+        "grouped over plain": round(medians[GROUPED] / medians[PLAIN], 4),
+        "line over image": round(medians[LINE] / medians[IMAGE], 4),
         "gemm_tflops": gemm_tflops(str(dtype).removeprefix("torch.")),
     }
+    if backward and not compiled:
+        weights = tuple(forms.parameters())
+        leaves = {width: x.clone().requires_grad_() for width, x in inputs.items()}
+        found["kept_mb"] = {
+            name: round(kept_mb(partial(arm, leaves[width]), weights), 6) for name, (width, arm) in arms.items()
+        }
+    return found
+
+
+def keys() -> Iterator[tuple[str, str, tuple[int, int], bool, bool]]:
+    """(key, dtype, shape, backward, compiled) of all that there can be."""
+    for compiled, dtype, shape, mode in product((False, True), ("float32", "bfloat16"), SHAPES, MODES):
+        words = (dtype, f"{shape[0]}x{shape[1]}", mode, *(["compiled"] if compiled else []))
+        yield " ".join(words), dtype, shape, MODES[mode], compiled
+
+
+def text(name: str) -> str:
+    """The tables of what the record holds."""
+    there = {key: found for key, *_ in keys() if (found := done(name, key))}
+    rows = [
+        [
+            key,
+            arm,
+            f"{ms:,.3f}",
+            f"{found['over_dense'][arm]:.3f}",
+            f"{found['kept_mb'][arm]:,.2f}" if "kept_mb" in found else "",
+            f"{found['gemm_tflops']:.3f}",
+        ]
+        for key, found in there.items()
+        for arm, ms in found["ms"].items()
+    ]
+    columns = ["measurement", "arm", "median, ms", "times the dense product", "kept, MB", "TFLOP/s then"]
+    return f"{goal_table(name, dict.fromkeys(there, FIGURES))}\n\n{table(columns, rows)}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -141,17 +201,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--name", default="groupbert_core")
     chosen = options.parse_args(argv)
     same_machine(chosen.name)
-    for dtype in sorted({"float32", best_dtype("cpu")}, reverse=True):
-        for shape in SHAPES:
-            for backward in (False, True):
-                words = ("compiled",) if chosen.compile else ()
-                mode = "forward and backward" if backward else "forward"
-                key = " ".join((dtype, f"{shape[0]}x{shape[1]}", mode, *words))
-                if done(chosen.name, key) is None:
-                    kind = getattr(torch, dtype)
-                    found = measured(shape, kind, chosen.rounds, backward=backward, compiled=chosen.compile)
-                    keep(chosen.name, key, found)
-                    print(key, done(chosen.name, key), flush=True)
+    dtypes = {"float32", best_dtype("cpu")}
+    for key, dtype, shape, backward, compiled in keys():
+        if dtype in dtypes and compiled == chosen.compile and done(chosen.name, key) is None:
+            kind = getattr(torch, dtype)
+            keep(chosen.name, key, measured(shape, kind, chosen.rounds, backward=backward, compiled=compiled))
+            print(key, done(chosen.name, key), flush=True)
+    describe(chosen.name, text(chosen.name))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The benchmarks of single parts, of replaced tokens and of memory run at toy size. Nothing is measured."""
+"""The benchmarks of single parts and of memory run at toy size. Nothing is measured."""
 
 import importlib
 import json
+import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,16 +19,8 @@ from slimbert.hf.peers import Shape
 from slimbert.model.presets import from_pattern
 from test_benchmarks import BENCHMARKS, MACHINE
 
-SCRIPTS = (
-    "attention_dropout",
-    "convbert_core",
-    "groupbert_core",
-    "absorbed",
-    "rtd_speed",
-    "compile_scope",
-    "prepare_memory",
-)
-RATES = ("attention_dropout", "groupbert_core", "absorbed", "compile_scope")  # they measure a matrix product themselves
+SCRIPTS = ("attention_dropout", "convbert_core", "groupbert_core", "absorbed", "compile_scope", "prepare_memory")
+RATES = SCRIPTS[:-1]  # they measure a matrix product themselves
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +52,7 @@ def test_help(name: str, capsys: pytest.CaptureFixture):
 def test_convbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run, dynamic = script("convbert_core"), script("slimbert.parts.dynamic")
     sizes = {"DIM": 64, "HEADS": 2, "HEAD_DIM": 16, "SHAPES": ((2, 24),), "BLOCKS": (8,), "FEW": (3,)}
+    sizes |= {"WITH_GOAL": sizes["SHAPES"], "form_of": lambda *_: "banded_8"}
     for name, value in sizes.items():
         monkeypatch.setattr(run, name, value)
     own, seen, kept = (dynamic._in_blocks, dynamic.BLOCK), [], run.kept
@@ -78,6 +71,46 @@ def test_convbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert "compiled" in found["float32 2x24 compiled"]["forward"]
     assert set(found["float32 2x24"]["both"]) == {"linear", "shifted", "unfold", "banded_8"}
     assert set(found["float32 8x128 kept 3"]["forward"]) == {"sums", "values", "all_rows"}
+    one, mb = found["float32 2x24"], 2 * 24 * 2 * 4 / 2**20  # of a float32 for each head of each token
+    assert one["gemm_tflops"] == 0.1
+    assert one["banded_8, both, over linear"] == pytest.approx(
+        one["both"]["banded_8"] / one["both"]["linear"], abs=1e-4
+    )
+    counted = {"linear": 32 * mb, "shifted": (16 + 9) * mb, "banded_8": (16 + 9) * mb}  # x; u and w
+    assert {name: one["kept_mb"][name] for name in counted} == pytest.approx(counted, abs=1e-5)
+    assert one["kept_mb"]["unfold"] > 9 * 16 * mb  # every neighbourhood
+    text = (tmp_path / "records" / "zz" / "README.md").read_text()
+    assert "| float32 2x24 | banded_8, with the backward pass: times as long as linear | at most 0.25 |" in text
+    assert re.search(r"banded_8: times the memory of the unfold \| at most 0.25 \| 0\.1\d+ \| reached \|", text)
+    assert "| float32 2x24 compiled | compiled |" in text
+    assert "| float32 8x128 kept 3 | sums, forward: times as long as values |" in text
+
+
+def test_the_goal_is_that_of_the_form_which_the_code_chooses(monkeypatch: pytest.MonkeyPatch):
+    form_of, dynamic = script("convbert_core").form_of, script("slimbert.parts.dynamic")
+    monkeypatch.setattr(dynamic, "BANDED_FROM", 100)
+    monkeypatch.setattr(dynamic, "BLOCK", 16)
+    assert [form_of(64, "float32"), form_of(128, "float32"), form_of(64, "bfloat16")] == ["shifted", *["banded_16"] * 2]
+
+
+def test_no_gradient_is_added_to_another(monkeypatch: pytest.MonkeyPatch):
+    """All gradients of what is compared are new ones in every round, those of the linear map as those of the forms."""
+    run, seen = script("convbert_core"), []
+    for name, value in {"DIM": 32, "HEADS": 1, "HEAD_DIM": 8}.items():
+        monkeypatch.setattr(run, name, value)
+    arms = run.core(1, 12, torch.float32, compiled=False)
+
+    def looked(name: str) -> Any:
+        def once() -> torch.Tensor:
+            seen.append([leaf.grad for leaf in arms.leaves])
+            return arms.runs[name]()
+
+        return once
+
+    with run.own_blocks():
+        run.timed(arms._replace(runs={name: looked(name) for name in arms.runs}), 1, backward=True)
+    assert len(seen) == 3 * len(arms.runs)
+    assert all(grad is None for grads in seen for grad in grads)
 
 
 def test_groupbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +122,23 @@ def test_groupbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     found = results(tmp_path)
     assert set(found) == {"float32 1x40 forward", "float32 1x40 forward and backward"}
     assert found["float32 1x40 forward"]["over_dense"]["dense 768 to 768"] == 1
-    assert "grouped, into slices" not in found["float32 1x40 forward and backward"]["ms"]
+    both = found["float32 1x40 forward and backward"]
+    assert "grouped, into slices" not in both["ms"]
+    assert both["grouped over plain"] > 0
+    mb = 40 * 64 * 4 / 2**20  # of a float32 for each channel of each token
+    counted = {run.DENSE: mb, "gate": 2 * mb, run.PLAIN: (1 + 2 * 4) * mb}
+    assert {name: both["kept_mb"][name] for name in counted} == pytest.approx(counted, abs=1e-5)
+    assert "kept_mb" not in found["float32 1x40 forward"]
+    text = (tmp_path / "records" / "zz" / "README.md").read_text()
+    assert "| float32 1x40 forward | convolution: times the dense product | at most 0.25 |" in text
+    assert "| float32 1x40 forward and backward | branch: attention |" in text
+
+
+@pytest.mark.parametrize(("length", "core"), [(40, "Explicit"), (300, "Sdpa")])
+def test_the_attention_of_groupbert_runs_as_in_an_encoder(length: int, core: str, monkeypatch: pytest.MonkeyPatch):
+    run = script("groupbert_core")
+    monkeypatch.setattr(run, "DIM", 64)
+    assert type(run.forms_of((1, length), torch.float32).attention.core).__name__ == core
 
 
 def test_absorbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -125,18 +174,6 @@ def test_attention_dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().out.count("| 16 |") == 3
     run.main(["--rounds", "1", "--name", "zz"])
     assert results(tmp_path) == found
-
-
-def test_rtd_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    run = script("rtd_speed")
-    small = Shape(layers=3, dim=32, heads=2, vocab=200, max_len=128)
-    monkeypatch.setattr(run, "rounds", partial(run.rounds, shape=small))
-    run.main(["--rounds", "1", "--batch", "2", "--name", "zz"])
-    run.main(["--rounds", "2", "--batch", "2", "--name", "zz"])
-    assert len(results(tmp_path)["seconds_per_update"]) == 2
-    assert "narrow_generator" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="begun with"):
-        run.main(["--rounds", "2", "--batch", "3", "--name", "zz"])
 
 
 def test_compile_scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
