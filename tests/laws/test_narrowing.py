@@ -30,7 +30,7 @@ from slimbert.parts.norm import LayerNormConfig
 from slimbert.parts.residual import LayerConfig
 from slimbert.state import State, pick
 from slimbert.subnet import Subnet
-from slimbert.train.objectives import MaskedLm
+from slimbert.train.objectives import MaskedLm, of_chosen
 from slimbert.train.supervised import answer
 from toys import MIXED, VOCAB, Batch, encoder_of, model_of
 
@@ -172,6 +172,41 @@ def test_the_loss_is_the_mean_over_the_chosen_places(layer: LayerConfig, variant
     assert_close(MaskedLm(model)(chosen).total, torch.stack(terms).sum() / 5, **CLOSE)
 
 
+def set_absorb(model: Model, absorb: bool) -> None:
+    """Whether its attending heads absorb keys and values of a memory."""
+    for module in model.modules():
+        if hasattr(module, "absorb"):
+            module.absorb = absorb
+
+
+@EVERY
+@VARIANTS
+@pytest.mark.parametrize("absorb", [True, False], ids=["absorbed", "projected"])
+@pytest.mark.parametrize("places", [1, 2], ids=["windows", "all tokens"])
+def test_gradients_of_the_loss_are_those_of_all_rows_then_picked(
+    layer: LayerConfig, variant: str, absorb: bool, places: int, batch: Batch
+):
+    """For every parameter. With one place and the first token a convolution computes windows, with two it computes all
+    tokens."""
+    model = narrowing(layer, variant, MaskedLmConfig()).double()
+    chosen = predicted(batch)
+    chosen |= {name: chosen[name][:, :places] for name in ("positions", "labels", "weights")}
+
+    def gradients(loss: Tensor) -> dict[str, Tensor]:
+        model.zero_grad()
+        loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    set_absorb(model, absorb)
+    ours = gradients(MaskedLm(model)(chosen).total)
+    assert len(ours) == len(list(model.parameters()))
+    set_absorb(model, False)
+    everywhere = model.encoder(batch.ids, mask=batch.mask)
+    rows = everywhere.state._replace(x=pick(everywhere.state.x, chosen["positions"]))
+    picked = gradients(of_chosen(model.answer(everywhere._replace(state=rows)), chosen))
+    assert_close(ours, picked, rtol=1e-5, atol=1e-6)  # float64, but for the cross-entropy, which is float32
+
+
 @VARIANTS
 def test_first_tokens_that_are_kept_change_no_gradient(variant: str, batch: Batch):
     """They answer for nothing, and no row reads them: as many as there are documents, or one."""
@@ -185,9 +220,10 @@ def test_first_tokens_that_are_kept_change_no_gradient(variant: str, batch: Batc
     assert_close(*found, **CLOSE)
 
 
+@EVERY
 @VARIANTS
-def test_nothing_chosen_is_no_loss_and_no_gradient(variant: str, batch: Batch):
-    model = narrowing(FAMILIES["sf"], variant, MaskedLmConfig())
+def test_nothing_chosen_is_no_loss_and_no_gradient(layer: LayerConfig, variant: str, batch: Batch):
+    model = narrowing(layer, variant, MaskedLmConfig())
     loss = MaskedLm(model)(predicted(batch, weights=torch.zeros(3, 2)))
     loss.total.backward()
     assert loss.total.item() == 0.0

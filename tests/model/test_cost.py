@@ -13,13 +13,16 @@ from slimbert.model.cost import cost
 from slimbert.model.heads import EmbedConfig, MaskedLmConfig, ReplacedTokenConfig, SequenceConfig
 from slimbert.model.model import ModelConfig, fresh, skeleton
 from slimbert.model.presets import PRESETS, from_pattern
-from slimbert.parts import absorbed
+from slimbert.parts import absorbed, mixed
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.convolution import ConvolutionConfig
 from slimbert.parts.core import use_core
+from slimbert.parts.dynamic import of_taps
 from slimbert.parts.embedding import AbsoluteConfig
 from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.parts.mlp import GluConfig, MlpConfig
+from slimbert.parts.taps import gathered
+from slimbert.state import Context
 from toys import DIM, VOCAB, encoder_of, model_of, toy_encoder
 
 B, S, K = 2, 12, 3
@@ -75,6 +78,58 @@ def test_parts_are_what_is_counted_of_a_real_run(pattern: str, length: int):
         model(ids, select=None if keep is None else ids[:, :keep])
     counted = sum(p.macs for p in cost(config, length=length, keep=keep, training=True))
     assert counted == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+RUN = [shape for shape in grid.SHAPES if shape[2] == "absolute" or shape[1:] == ("sparse queries", "rotary")]
+
+
+@pytest.mark.parametrize("objective", grid.OBJECTIVES)
+@pytest.mark.parametrize("shape", RUN, ids="-".join)
+def test_what_is_counted_of_a_real_run_whatever_is_combined(
+    shape: tuple[str, str, str], objective: str, monkeypatch: pytest.MonkeyPatch
+):
+    """With its head, and with numbers in it. Dynamic convolutions run as products of gathered taps, which torch counts;
+    their own forms add in place."""
+
+    def of_gathered(u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        taps = gathered(u.flatten(2), Context(u), w.shape[-1])
+        return of_taps(taps.unflatten(-1, u.shape[2:]), w)
+
+    monkeypatch.setattr(mixed, "convolve", of_gathered)
+    made = grid.objective_of(grid.encoder(*shape), objective)
+    for model, keep in ((made.model, K if objective == "mlm" else None), *((one, K) for one in made.beside().values())):
+        use_core(model, "explicit")
+        ids = torch.zeros(B, S, dtype=torch.long)
+        with FlopCounterMode(display=False) as counter:
+            model(ids, select=None if keep is None else ids[:, :keep])
+        counted = sum(part.macs for part in cost(model.config, batch=B, length=S, keep=keep, training=True))
+        assert counted == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("absorb", [False, True], ids=["projected", "absorbed"])
+@pytest.mark.parametrize("m", [1, 5])
+def test_a_real_run_is_the_closed_form(m: int, absorb: bool):
+    """Of m kept rows of n, in multiply-adds: a whole layer, then layers for the kept rows that project keys and values
+    of all, or absorb them; a head on the kept rows. Context first narrows its last attention, too."""
+    d, n, heads = 64, 24, 4
+    attention, network = 4 * n * d * d + 2 * n * n * d, 8 * d * d
+    few = 4 * m * d * d + 2 * m * n * heads * d if absorb else 2 * n * d * d + 2 * m * d * d + 2 * m * n * d
+    head = m * d * d + m * d * VOCAB
+    whole = attention + n * network
+    closed = {
+        "1{sf}:3{sf}": whole + 3 * (few + m * network) + head,
+        "1{sf},3{s}:3{f}": whole + 2 * attention + few + 3 * m * network + head,
+    }
+    for pattern, macs in closed.items():
+        encoder = from_pattern(pattern, dim=d, head_dim=d // heads, vocab=VOCAB, max_len=n)
+        model = fresh(ModelConfig(encoder=encoder, head=MaskedLmConfig()), 0)
+        use_core(model, "explicit")
+        for module in model.modules():
+            if hasattr(module, "absorb"):
+                module.absorb = absorb
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, n, dtype=torch.long), select=torch.arange(m)[None])
+        assert counter.get_total_flops() / 2 == macs, pattern
 
 
 def test_what_is_counted_runs_with_gradients_and_without():

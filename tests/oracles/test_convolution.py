@@ -1,5 +1,6 @@
 """The convolution mixer against torch's own convolutions, and what the module of GroupBERT promises."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -129,6 +130,31 @@ def test_kept_rows_are_those_of_the_whole(
     index = torch.tensor([[row % length for row in rows]] * 2)
     whole, few = (Context(x, mask, i, segments=segments) for i in (None, index))
     assert_close(mixer(pick(x, index), few), pick(mixer(x, whole), index), **CLOSE)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kept", [2, 4], ids=["windows", "all tokens"])
+def test_gradients_of_kept_rows_are_those_of_the_whole(kept: int, packed: bool, dtype: torch.dtype, tolerance: float):
+    """Of the tokens and of every parameter, against all rows in float32, then picked; two kept rows have ten taps for
+    the twelve tokens. A token in two windows gets both gradients."""
+    mixer, batch = made(ConvolutionConfig(kernel=5, group=8)), Batch()
+    index = torch.tensor([[1, 3, 8, 11]] * 3)[:, :kept]
+    segments = torch.arange(12).div(5, rounding_mode="floor").expand(3, -1) if packed else None
+    upstream = torch.randn(3, kept, DIM, generator=torch.Generator().manual_seed(2))
+
+    def run(x: Tensor, mixer: Convolution, index: Tensor | None, up: Tensor) -> list[Tensor]:
+        x = x.requires_grad_()
+        rows = x if index is None else pick(x, index)
+        y = mixer(rows, Context(x, batch.mask, index, segments=segments))
+        y = y if index is not None else pick(y, places)
+        return [y, *torch.autograd.grad(y, (x, *mixer.parameters()), up)]
+
+    places = index
+    wanted = run(batch.x.clone(), mixer, None, upstream)
+    found = run(batch.x.to(dtype, copy=True), copy.deepcopy(mixer).to(dtype), index, upstream.to(dtype))
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert_close(ours.float(), theirs, rtol=0, atol=tolerance * float(theirs.detach().abs().max()))
 
 
 @pytest.mark.parametrize("narrowed", [False, True])
