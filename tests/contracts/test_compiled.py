@@ -10,7 +10,10 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 from torch.testing import assert_close
 
-from grid import FORMS, NARROWINGS, OBJECTIVES, POSITIONS, WIRINGS, batch_of, encoder, objective_of
+from grid import DIM, FORMS, MAX_LEN, NARROWINGS, OBJECTIVES, POSITIONS, VOCAB, WIRINGS, batch_of, encoder, objective_of
+from slimbert.model.presets import from_pattern
+from slimbert.train.environment import compile_problem
+from slimbert.train.objectives import Objective
 
 FACTORS: tuple[tuple[Any, ...], ...] = (tuple(FORMS), NARROWINGS, tuple(POSITIONS), OBJECTIVES, WIRINGS)
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 2e-5}  # float32, sums in another order
@@ -34,6 +37,15 @@ def covering(factors: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
 COVERING = covering(FACTORS)
 
 
+def loss_and_gradients(objective: Objective, run: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What `run`, a form of the objective, makes of a batch."""
+    objective.zero_grad()
+    loss = run(batch)
+    loss.total.backward()
+    grads = {key: p.grad.clone() for key, p in objective.named_parameters() if p.grad is not None}
+    return grads | {"loss": loss.total.detach()}
+
+
 def test_every_two_choices_meet():
     met = set().union(*map(pairs, COVERING))
     for one, other in combinations(range(len(FACTORS)), 2):
@@ -50,16 +62,28 @@ def test_compiled_loss_and_gradients_are_the_eager_ones(
     counters.clear()
     objective = objective_of(encoder(family, narrowing, position, wiring=wiring), name).eval()
     batch = batch_of()
-
-    def gradients(run: Any) -> dict[str, Tensor]:
-        objective.zero_grad()
-        loss = run(batch)
-        loss.total.backward()
-        grads = {key: p.grad.clone() for key, p in objective.named_parameters() if p.grad is not None}
-        return grads | {"loss": loss.total.detach()}
-
-    eager = gradients(objective)
+    eager = loss_and_gradients(objective, objective, batch)
     assert len(eager) == 1 + len(list(objective.parameters()))
-    compiled = gradients(torch.compile(objective, backend="aot_eager", fullgraph=True, dynamic=False))
+    run = torch.compile(objective, backend="aot_eager", fullgraph=True, dynamic=False)
+    compiled = loss_and_gradients(objective, run, batch)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert_close(compiled, eager, **CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor's own imports
+@pytest.mark.skipif(compile_problem("cpu") is not None, reason="torch.compile needs a C++ compiler")
+def test_generated_code_of_narrow_training_is_the_eager_one():
+    """Inductor's own: mixed attention, a convolution behind the colon, absorbed keys and values, each with its backward
+    pass. No feed-forward networks: every kernel is compiled for seconds."""
+    torch.compiler.reset()
+    counters.clear()
+    shape = from_pattern("m:cs", dim=DIM, head_dim=8, hidden=64, vocab=VOCAB, max_len=MAX_LEN)
+    objective, batch = objective_of(shape, "mlm").train(), batch_of()
+    for module in objective.modules():
+        if hasattr(module, "absorb"):
+            module.absorb = True
+    eager = loss_and_gradients(objective, objective, batch)
+    assert len(eager) == 1 + len(list(objective.parameters()))
+    compiled = loss_and_gradients(objective, torch.compile(objective, fullgraph=True, dynamic=False), batch)
     assert counters["stats"]["unique_graphs"] == 1
     assert_close(compiled, eager, **CLOSE)

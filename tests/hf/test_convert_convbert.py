@@ -177,15 +177,19 @@ def test_transformers_reads_what_was_written(case: Case, tmp_path: Path):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_all_twelve_layers(size: str, tmp_path: Path):
-    """With weights as transformers draws them."""
+    """With weights as transformers draws them; at the lengths that benchmarks/encoders.py times, and with padding, in
+    parity mode (without padding both modes are the same function)."""
     torch.manual_seed(0)
     config = transformers.ConvBertConfig(vocab_size=300, pad_token_id=0, **SIZES[size])
     theirs = transformers.ConvBertModel(config).eval()
     theirs.save_pretrained(tmp_path)
-    ours, _, _ = convert.read(tmp_path)
+    ours, _, _ = convert.read(tmp_path, padding="published")
     assert len(ours.config.encoder.layers) == 12
     with torch.no_grad():
-        assert_close(ours(ids_of()), hidden(theirs, ids_of()), **CLOSE)
+        for ids in (ids_of(), ids_of(128, rows=1), ids_of(512, rows=1)):
+            assert_close(ours(ids), hidden(theirs, ids), **CLOSE)
+        ids, mask = ragged()
+        assert_close(ours(ids, mask=mask)[mask], hidden(theirs, ids, mask)[mask], **CLOSE)
 
 
 @pytest.mark.parametrize("size", SIZES)

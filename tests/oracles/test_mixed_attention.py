@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from slimbert.errors import InputError
 from slimbert.model import ModelConfig, extract, fresh
+from slimbert.model.presets import from_pattern
 from slimbert.parts.attention import AttentionConfig
 from slimbert.parts.core import Explicit, use_core
 from slimbert.parts.dynamic import BANDED_FROM
@@ -20,7 +21,7 @@ from slimbert.parts.mlp import MlpConfig
 from slimbert.parts.position import RotaryConfig
 from slimbert.state import Context, pick
 from slimbert.subnet import Subnet
-from toys import DIM, LENGTHS, Batch, encoder_of, mixer_of, model_of, output
+from toys import DIM, LENGTHS, VOCAB, Batch, encoder_of, mixer_of, model_of, output
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums in another order
 CONFIG = MixedAttentionConfig(heads=2, head_dim=8, kernel=5)
@@ -277,6 +278,26 @@ def test_exported_it_serves_every_length(kept: int | None):
     program = torch.export.export(Step(), inputs(3, 12, kept), dynamic_shapes=tuple(shapes))
     for some in (inputs(2, 9, kept), inputs(4, 31, None if kept is None else 13)):
         assert_close(program.module()(*some), Step()(*some), **CLOSE)
+
+
+@pytest.mark.parametrize("pattern", ["2{mf}", "1{mf}:1{mf}"])
+def test_exported_whole_encoders_serve_every_length(pattern: str):
+    """From token ids to states; of the narrow one the rows that are asked for. Run at other sizes than exported."""
+    model = model_of(from_pattern(pattern, dim=DIM, head_dim=8, hidden=48, vocab=VOCAB, max_len=64))
+
+    def inputs(batch: int, length: int, kept: int) -> dict[str, Any]:
+        ids = torch.randint(0, VOCAB, (batch, length), generator=torch.Generator().manual_seed(length))
+        mask = torch.arange(length).expand(batch, -1) < length - 2
+        select = torch.arange(kept).expand(batch, -1) * 2
+        return {"ids": ids, "mask": mask.clone()} | ({"select": select.clone()} if ":" in pattern else {})
+
+    batch, length, rows = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "length", "rows"))
+    shapes = {"ids": {0: batch, 1: length}, "mask": {0: batch, 1: length}, "select": {0: batch, 1: rows}}
+    given = inputs(3, 12, 4)
+    shapes = {name: shapes[name] for name in given}
+    program = torch.export.export(model, (), given, dynamic_shapes=shapes)
+    for some in (inputs(2, 9, 3), inputs(4, 31, 13)):
+        assert_close(program.module()(**some), model(**some), rtol=2e-5, atol=2e-5)
 
 
 def test_fresh_depthwise_kernels_are_cut_normals_of_their_own_width():
