@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from arms import table
 from records import describe, done, keep, same_machine, same_settings
+from saved import kept_mb
 from timing import side_by_side
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 
 from slimbert.parts import blocks
@@ -92,32 +92,21 @@ def measured(
     bias = additive(mask, None, None, dtype)
     assert bias is not None
 
+    def answered(way: Way) -> Tensor:
+        return way(*(part.transpose(1, 2) for part in x.unbind(dim=2)), bias, rate)
+
     def run(way: Way) -> None:
-        q, k, v = (part.transpose(1, 2) for part in x.unbind(dim=2))
         with torch.set_grad_enabled(train):
-            y = way(q, k, v, bias, rate)
+            y = answered(way)
             if train:
                 y.sum().backward()
 
     found = side_by_side({way: partial(run, call) for way, call in ways.items()}, rounds=rounds)
     said = {"milliseconds": {way: round(1000 * one["median"], 2) for way, one in found.items()}}
     if train:
-        said["kept MB"] = {way: round(kept_mb(partial(run, call)), 1) for way, call in ways.items()}
+        said["kept MB"] = {way: round(kept_mb(partial(answered, call)), 1) for way, call in ways.items()}
     keep(name, key, said)
     print(key, said, flush=True)
-
-
-def kept_mb(run: Callable[[], None]) -> float:
-    """What a call keeps for its backward pass, each piece of memory counted once."""
-    sizes: dict[int, int] = {}
-
-    def count(tensor: Tensor) -> Tensor:
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with saved_tensors_hooks(count, lambda tensor: tensor):
-        run()
-    return sum(sizes.values()) / 1e6
 
 
 def text(name: str) -> str:

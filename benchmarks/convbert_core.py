@@ -30,7 +30,6 @@ from torch.nn import functional
 from slimbert.parts import dynamic
 from slimbert.parts.mixed import MixedAttentionConfig
 from slimbert.state import Context, pick
-from slimbert.train.engine import choose_core
 from slimbert.train.environment import gemm_tflops
 
 DIM, HEADS, HEAD_DIM, KERNEL = 768, 6, 64, 9
@@ -133,7 +132,6 @@ def kept(batch: int, length: int, count: int, dtype: torch.dtype) -> Arms:
     """Mixed attention of `count` kept rows of each text, in both ways, and of all rows."""
     config = MixedAttentionConfig(heads=HEADS, head_dim=HEAD_DIM, kernel=KERNEL)
     mixer = config.build(DIM).to(dtype)
-    choose_core(mixer, "auto", device="cpu", length=length)
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.normal_(std=0.02)

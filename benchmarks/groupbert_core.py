@@ -30,7 +30,6 @@ from slimbert.model.model import ModelConfig, fresh
 from slimbert.model.presets import from_pattern
 from slimbert.parts.convolution import convolve, convolve_documents, convolve_line
 from slimbert.state import Context
-from slimbert.train.engine import choose_core
 from slimbert.train.environment import best_dtype, gemm_tflops
 
 DIM, HIDDEN, GROUPS = 768, 3072, 4
@@ -127,11 +126,9 @@ def milliseconds(function: Callable[[Tensor], Tensor], x: Tensor, backward: bool
 
 
 def forms_of(shape: tuple[int, int], dtype: torch.dtype) -> Forms:
-    """With documents of 32 tokens, and the attention of an encoder for that length."""
+    """With documents of 32 tokens."""
     segments = torch.arange(shape[1]).div(32, rounding_mode="floor").expand(shape[0], -1)
-    forms = Forms(segments).to(dtype)
-    choose_core(forms, "auto", device="cpu", length=shape[1])
-    return forms
+    return Forms(segments).to(dtype)
 
 
 def measured(shape: tuple[int, int], dtype: torch.dtype, rounds: int, *, backward: bool, compiled: bool) -> Any:
