@@ -134,13 +134,6 @@ def test_groupbert_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert "| float32 1x40 forward and backward | branch: attention |" in text
 
 
-@pytest.mark.parametrize(("length", "core"), [(40, "Explicit"), (300, "Sdpa")])
-def test_the_attention_of_groupbert_runs_as_in_an_encoder(length: int, core: str, monkeypatch: pytest.MonkeyPatch):
-    run = script("groupbert_core")
-    monkeypatch.setattr(run, "DIM", 64)
-    assert type(run.forms_of((1, length), torch.float32).attention.core).__name__ == core
-
-
 def test_absorbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = script("absorbed")
     for name, value in {"TOKENS": 128, "ROWS": (1, 4, 96), "LENGTHS": (32,), "HEADS": (1,)}.items():
