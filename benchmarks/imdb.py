@@ -12,6 +12,7 @@ updates and answers of the three arms in turn, while nothing else runs.
 About 75 minutes at 1,200 tokens/s: 68 for the scores, 7 for the speed.
 """
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -36,6 +37,7 @@ from records import describe, done, keep, same_machine, same_settings
 from timing import side_by_side
 
 from slimbert.data.tasks import Task, load_task
+from slimbert.errors import Interrupted
 from slimbert.jobs.predict import load
 from slimbert.train.environment import best_dtype
 
@@ -63,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     work = chosen.work or Path(__file__).parents[1] / "runs" / chosen.name
     if chosen.only != "speed":
         arms = {arm: partial(trained, encoder, task, arm, chosen.epochs, work) for arm in ARMS}
-        every_seed(chosen.name, arms, chosen.seeds)
+        try:
+            every_seed(chosen.name, arms, chosen.seeds)
+        except Interrupted as error:
+            print(f"{error}: start the same command again", file=sys.stderr)
+            sys.exit(error.exit_code)
     if chosen.only != "scores":
         measured(chosen.name, "speed", partial(speed, encoder, task, work, chosen.rounds))
         keep(chosen.name, "summary", said | {"lines": _lines(chosen.name, chosen.seeds)})

@@ -13,6 +13,7 @@ import pytest
 
 from benchmark_rows import corpora, encoder
 from slimbert.data.tasks import Split
+from slimbert.errors import Interrupted
 from slimbert.train.run import RunFolder
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -118,6 +119,22 @@ def test_a_script_runs_and_resumes(name: str, toy: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(script("arms"), "gemm_tflops", lambda dtype: pytest.fail("it measures again"))
     script(name).main(words)
     assert results(tmp_path, "zz") == found
+
+
+@pytest.mark.usefixtures("data")
+def test_an_interrupted_imdb_says_how_to_go_on(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def stopped(*given: object, **options: object) -> None:
+        raise Interrupted("SIGTERM: stopped after step 6")
+
+    monkeypatch.setattr(script("imdb"), "ours", stopped)
+    words = ["--rows", "24", "--only", "scores", "--name", "zz", "--encoder", str(toy), "--work", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        script("imdb").main(words)
+    assert ended.value.code == 130
+    assert "step 6: start the same command again" in capsys.readouterr().err
+    assert set(results(tmp_path, "zz")) == {"settings"}
 
 
 @pytest.mark.filterwarnings("ignore")  # another library's
