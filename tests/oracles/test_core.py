@@ -132,6 +132,13 @@ def test_dropout_goes_by_length_and_compiles_as_one_graph():
         assert run(rows, rows, rows, None, 0.5)[0].isfinite().all()
 
 
+def test_a_bias_that_learns_has_its_gradient_under_dropout():
+    rows, learnt = torch.randn(1, 2, SHORT + 1, 4), torch.zeros(1, 2, SHORT + 1, SHORT + 1, requires_grad=True)
+    Sdpa()(rows, rows, rows, learnt, 0.5)[0].square().sum().backward()
+    assert learnt.grad is not None
+    assert learnt.grad.any()
+
+
 def test_a_mixer_in_training_drops_attention_weights():
     mixer, batch = mixer_of(AttentionConfig(heads=4, head_dim=8, dropout=0.9)), Batch()
     ctx = Context(batch.x)

@@ -41,7 +41,7 @@ class Sdpa(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         mask = None if bias is None else bias.to(q.dtype)
         if 0 < dropout < 1 and q.device.type == "cpu" and not torch.compiler.is_compiling():
-            if k.shape[2] <= SHORT:
+            if k.shape[2] <= SHORT or (mask is not None and mask.requires_grad):  # blocks give a bias no gradient
                 return _products(q, k, v, mask, dropout)[0], None
             return attend_dropping(q, k, v, mask, dropout), None
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout), None
