@@ -111,6 +111,12 @@ def measured(name: str, key: str, run: Callable[[], Mapping[str, Any]], *, devic
     return found
 
 
+def own_runs(name: str, folder: Path) -> None:
+    """Ends where runs are there, but not the record that they belong to: it would take them for its own."""
+    if done(name, "settings") is None and folder.exists():
+        stop(f"{folder}: runs of a record that is not there: remove them, or give another --name")
+
+
 def every_seed(
     name: str, arms: Mapping[str, Callable[[int], Mapping[str, Any]]], seeds: int, *, before: str = ""
 ) -> None:

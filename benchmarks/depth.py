@@ -38,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arms import ALL_UPDATES, corpus, measured, minilm, ours, parser, sample, smaller, stop
+from arms import ALL_UPDATES, corpus, measured, minilm, ours, own_runs, parser, sample, smaller, stop
 from depth_arms import ADAPTIVE, ARMS, COMBINATION, COMBINED, LR, NARROW_AT, PLAIN, TAU, TICKET, Arm, counted
 from depth_points import chart, promises, run_points, scores_of
 from depth_text import text
@@ -215,8 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.error(f"{', '.join(sorted(unknown))}: no such part")
     same_machine(asked.name)
     encoder, only, runs = asked.encoder or minilm(), tuple(asked.only), asked.work / asked.name
-    if done(asked.name, "settings") is None and runs.exists():
-        stop(f"{runs}: runs of a record that is not there: remove them, or give another --name")
+    own_runs(asked.name, runs)
     settings = {"rows": asked.rows, "epochs": asked.epochs, "lr": LR, "tau": TAU, "encoder": named(encoder)}
     same_settings(asked.name, settings | {"narrow": NARROW_AT, "ticket": TICKET})
     bench = Bench(asked.name, encoder, runs, asked.rows, asked.seeds, asked.epochs, only)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tickets
-from arms import ALL_UPDATES, corpus, listed, measured, minilm, ours, parser, smaller, stop, table
+from arms import ALL_UPDATES, corpus, listed, measured, minilm, ours, own_runs, parser, smaller, stop, table
 from depth import BATCH, LENGTH, WARMUP, named
 from depth_arms import ADAPTIVE, ARMS, LR, TRIED_TAUS, counted, dact
 from depth_points import scores_of
@@ -157,8 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.error(f"{', '.join(sorted(unknown))}: no such part")
     same_machine(asked.name)
     encoder, runs = asked.encoder or minilm(), asked.work / asked.name
-    if done(asked.name, "settings") is None and runs.exists():
-        stop(f"{runs}: runs of a record that is not there: remove them, or give another --name")
+    own_runs(asked.name, runs)
     same_settings(asked.name, {"rows": asked.rows, "validation": VALIDATION, "encoder": named(encoder)})
     bench = Bench(asked.name, encoder, runs, asked.rows, asked.seeds)
     try:

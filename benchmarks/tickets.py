@@ -38,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arms import ALL_UPDATES, corpus, measured, minilm, parser, smaller, stop
+from arms import ALL_UPDATES, corpus, measured, minilm, own_runs, parser, smaller, stop
 from pretrain_wiki import data as wiki
 from quality_arms import unigram_entropy
 from records import describe, done, keep, same_machine, same_settings
@@ -273,8 +273,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench(chosen.name, chosen.encoder, chosen.work, *given)
     asked = chosen.parts or PARTS
     if set(asked) != {"steps"}:
-        if done(bench.name, "settings") is None and bench.runs.exists():
-            stop(f"{bench.runs}: runs of a record that is not there: remove them, or give another --name")
+        own_runs(bench.name, bench.runs)
         same_settings(chosen.name, settings_of(bench))
     try:
         for part in asked:
